@@ -1,0 +1,16 @@
+//! The truth of an uplink: what is to be done (plan), how far it is
+//! (machine), and who asked for it (manager). Pure: no clock, no I/O, no VPP.
+
+mod machine;
+mod manager;
+mod ops;
+mod plan;
+mod step;
+mod view;
+
+pub use machine::{Action, Machine, Phase, StepRecord, StepState};
+pub use manager::{ClientId, Dataplane, Kernel, Manager};
+pub use ops::{Command, LinuxFacts, Output, Report, SubmitError};
+pub use plan::{EnableRequest, Plan, Refusals, TapChoice, UplinkFacts, UplinkId, MTU_MAX, MTU_MIN};
+pub use step::{LinuxStep, Step, VppStep};
+pub use view::{HelperView, StepView, UplinkView, View};

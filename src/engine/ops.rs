@@ -1,0 +1,107 @@
+//! What crosses between the engine and the helper thread.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{LinuxStep, Plan, UplinkId};
+use crate::model::{IfName, Netns};
+
+/// Work for the helper thread.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Look, change nothing: would the host's device be possible?
+    Probe {
+        /// Whom the answer is for.
+        uplink: UplinkId,
+        /// The namespace asked for.
+        netns: Netns,
+        /// The device's name, where it is known already.
+        name: Option<IfName>,
+    },
+    /// Carry out a step of the plan.
+    Apply {
+        /// The plan; the step's data is in it.
+        plan: Arc<Plan>,
+        /// Which step.
+        step: LinuxStep,
+    },
+    /// Take a step back.
+    Undo {
+        /// The plan that the step was of.
+        plan: Arc<Plan>,
+        /// Which step.
+        step: LinuxStep,
+    },
+    /// Forget an uplink: close what is held for it.
+    Forget {
+        /// Which.
+        uplink: UplinkId,
+    },
+    /// End the thread.
+    Stop,
+}
+
+/// What Linux says to a probe.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LinuxFacts {
+    /// Every reason for which the host's device cannot be made.
+    pub refusals: Vec<String>,
+    /// Why `/dev/vhost-net` cannot be used; `None` when it can.
+    pub vhost_missing: Option<String>,
+}
+
+/// What a step brings forth for the other side.
+#[derive(Debug)]
+pub enum Output {
+    /// Nothing.
+    None,
+    /// The staging namespace, as a path that VPP's process can open.
+    Staging(PathBuf),
+    /// Our TAP device's file, non-blocking, with a virtio-net header before
+    /// each frame (`IFF_VNET_HDR`, 12 bytes).
+    Tun(OwnedFd),
+}
+
+/// An answer of the helper thread.
+#[derive(Debug)]
+pub enum Report {
+    /// To [`Command::Probe`].
+    Probed {
+        /// Whom it is for.
+        uplink: UplinkId,
+        /// What was found.
+        facts: LinuxFacts,
+    },
+    /// To [`Command::Apply`].
+    Applied {
+        /// Whom it is for.
+        uplink: UplinkId,
+        /// Which step.
+        step: LinuxStep,
+        /// What came of it; the error names what was attempted and the cause.
+        result: Result<Output, String>,
+    },
+    /// To [`Command::Undo`].
+    Undone {
+        /// Whom it is for.
+        uplink: UplinkId,
+        /// Which step.
+        step: LinuxStep,
+        /// What came of it.
+        result: Result<(), String>,
+    },
+    /// The helper thread has ended, and why. Always its last word.
+    Died(String),
+}
+
+/// Why a command did not reach the helper thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// The thread has ended.
+    #[error("the helper thread has ended")]
+    Dead,
+    /// Its queue is full.
+    #[error("the helper thread's queue is full")]
+    Full,
+}

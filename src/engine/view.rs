@@ -1,0 +1,80 @@
+//! What `show hostnet` shows, as data. Serialized as it stands for `json`;
+//! the fields are documented in the README and do not change their meaning.
+
+use serde::Serialize;
+
+use crate::model::{Backend, IfAddress};
+
+/// One uplink.
+#[derive(Clone, Debug, Serialize)]
+pub struct UplinkView {
+    /// VPP's name of the uplink.
+    pub interface: String,
+    /// VPP's index of the uplink.
+    pub sw_if_index: u32,
+    /// VPP's name of the tap, once it is there.
+    pub tap: Option<String>,
+    /// VPP's index of the tap, once it is there.
+    pub tap_sw_if_index: Option<u32>,
+    /// Name of the host's device.
+    pub host_if: String,
+    /// Its namespace as asked for; `-` is the one that VPP runs in.
+    pub host_netns: String,
+    /// How they are joined.
+    pub backend: Backend,
+    /// Why that backend.
+    pub backend_reason: String,
+    /// Whether the default punt redirect leads here.
+    pub default_punt: bool,
+    /// `enabling`, `enabled`, `disabling`, `failed` (undone, nothing is left)
+    /// or `stuck` (an undo failed and is retried).
+    pub state: &'static str,
+    /// The host's addresses.
+    pub addresses: Vec<IfAddress>,
+    /// Packets that VPP sent to the host since `enable`.
+    pub to_host_packets: u64,
+    /// Packets that the host sent into VPP since `enable`.
+    pub from_host_packets: u64,
+    /// Each step.
+    pub steps: Vec<StepView>,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+}
+
+/// One step of an uplink's plan.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepView {
+    /// The step's name.
+    pub name: &'static str,
+    /// `waiting`, `applying`, `done`, `failed`, `undoing`, `undone` or
+    /// `undo-failed`.
+    pub state: &'static str,
+    /// How long its last run took, in microseconds.
+    pub took_us: Option<u64>,
+    /// Its last error.
+    pub error: Option<String>,
+}
+
+/// The helper thread.
+#[derive(Clone, Debug, Serialize)]
+pub struct HelperView {
+    /// `idle` (never needed yet), `running` or `dead`.
+    pub state: &'static str,
+    /// Commands that it was given.
+    pub commands: u64,
+    /// Reports that it has given.
+    pub reports: u64,
+    /// Why it died last.
+    pub died: Option<String>,
+}
+
+/// Everything of `show hostnet`.
+#[derive(Clone, Debug, Serialize)]
+pub struct View {
+    /// The plugin's version.
+    pub version: &'static str,
+    /// The helper thread.
+    pub helper: HelperView,
+    /// The uplinks, in the order of their enabling.
+    pub uplinks: Vec<UplinkView>,
+}

@@ -1,0 +1,33 @@
+//! hostnet gives the Linux host its network back through VPP.
+//!
+//! The rooms, from the words up. Who may know what is checked by
+//! `tests/architecture`.
+//!
+//! | room | what lives there |
+//! |---|---|
+//! | [`model`] | the words: prefix, address, route, link, host device |
+//! | [`engine`] | the truth: the plan of an uplink and the machine that carries it out |
+//! | [`linux`] | the kernel: netlink, network namespaces, TUN/TAP |
+//! | [`helper`] | the helper thread that does the Linux side |
+//! | [`bridge`] | the one crossing between VPP's main thread and the helper |
+//! | [`cli`] | the command grammar: parse, run, render |
+//! | `vpp` | VPP made safe; the only room with `unsafe` |
+//! | `dataplane` | the engine's hands in VPP |
+//! | `nodes` | one graph node a file |
+//! | `plugin` | wiring: init, process node, exit |
+
+pub mod bridge;
+pub mod cli;
+pub mod engine;
+pub mod helper;
+pub mod linux;
+pub mod model;
+
+#[cfg(feature = "vpp")]
+pub mod dataplane;
+#[cfg(feature = "vpp")]
+pub mod nodes;
+#[cfg(feature = "vpp")]
+pub mod plugin;
+#[cfg(feature = "vpp")]
+pub mod vpp;

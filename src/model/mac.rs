@@ -1,0 +1,75 @@
+//! Ethernet addresses.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Serialize;
+
+/// A text that is not six hexadecimal bytes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a MAC address; write it as 02:fe:12:34:56:78")]
+pub struct MacError(String);
+
+/// An Ethernet (MAC) address, in wire order.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct MacAddr(pub [u8; 6]);
+
+impl MacAddr {
+    /// Whether every byte is zero: no address set.
+    pub fn is_zero(&self) -> bool {
+        self.0 == [0; 6]
+    }
+}
+
+impl fmt::Display for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl fmt::Debug for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for MacAddr {
+    type Err = MacError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut bytes = [0_u8; 6];
+        let mut parts = text.split(':');
+        for byte in &mut bytes {
+            *byte = parts
+                .next()
+                .filter(|part| part.len() == 2)
+                .and_then(|part| u8::from_str_radix(part, 16).ok())
+                .ok_or_else(|| MacError(text.to_owned()))?;
+        }
+        if parts.next().is_some() {
+            return Err(MacError(text.to_owned()));
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl Serialize for MacAddr {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_back() {
+        let mac = MacAddr([2, 0xfe, 0, 1, 0x2a, 0xff]);
+        assert_eq!(mac.to_string().parse(), Ok(mac));
+        assert!("02:fe:00:01:2a".parse::<MacAddr>().is_err());
+        assert!("02:fe:00:01:2a:ff:00".parse::<MacAddr>().is_err());
+        assert!("02:fe:00:01:2a:+f".parse::<MacAddr>().is_err());
+    }
+}

@@ -1,0 +1,15 @@
+//! The words of the trade: addresses, routes, links, the host's device. Pure.
+
+mod address;
+mod host;
+mod ifname;
+mod mac;
+mod netns;
+mod route;
+
+pub use address::{IfAddress, Prefix, PrefixError};
+pub use host::{Backend, HostConfig, HostDevice};
+pub use ifname::{IfName, IfNameError};
+pub use mac::{MacAddr, MacError};
+pub use netns::{Netns, NetnsError};
+pub use route::{NextHop, Route, RouteKind, ROUTE_PROTOCOL};
