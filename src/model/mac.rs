@@ -23,8 +23,11 @@ impl MacAddr {
 
 impl fmt::Display for MacAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+        for (index, byte) in self.0.iter().enumerate() {
+            let colon = if index == 0 { "" } else { ":" };
+            write!(f, "{colon}{byte:02x}")?;
+        }
+        Ok(())
     }
 }
 
@@ -43,7 +46,8 @@ impl FromStr for MacAddr {
         for byte in &mut bytes {
             *byte = parts
                 .next()
-                .filter(|part| part.len() == 2)
+                // from_str_radix takes a sign as well.
+                .filter(|part| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit()))
                 .and_then(|part| u8::from_str_radix(part, 16).ok())
                 .ok_or_else(|| MacError(text.to_owned()))?;
         }

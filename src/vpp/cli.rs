@@ -1,0 +1,135 @@
+//! Commands: registration, input, output, and waiting inside one.
+
+use std::ffi::{CStr, CString};
+
+use vpp_sys as sys;
+
+use super::registration::HOOKS;
+use super::{Main, guard};
+
+/// One command as VPP's CLI knows it.
+#[derive(Debug)]
+pub struct Command {
+    /// The words of the command.
+    pub path: CString,
+    /// One line of help.
+    pub short_help: CString,
+    /// Given back to the handler.
+    pub number: usize,
+}
+
+/// Runs a command: its number, the rest of the line. The text is printed; an
+/// error becomes VPP's error for the command.
+pub type CommandFn = fn(&Session<'_>, usize, &str) -> Result<String, String>;
+
+/// A command under way.
+#[derive(Debug)]
+pub struct Session<'a> {
+    main: Main<'a>,
+}
+
+impl<'a> Session<'a> {
+    /// The main thread.
+    pub fn main(&self) -> &Main<'a> {
+        &self.main
+    }
+
+    /// Whether the command runs on a process node and may wait. All sources
+    /// of commands do (sockets, `unix { exec }`, the API).
+    pub fn can_wait(&self) -> bool {
+        // SAFETY: reads the main thread's scheduler state.
+        unsafe { sys::hns_in_process(self.main.vm()) != 0 }
+    }
+
+    /// Sleep until [`Waiter::wake`]; VPP goes on meanwhile. `ready` gets the
+    /// waiter before the sleep. Nothing borrowed from VPP or from a cell may
+    /// be held over this.
+    pub fn wait(&self, waiter: &Waiter) {
+        // SAFETY: in a process (asked by the caller through `can_wait`); the
+        // C frame with the setjmp lives on this process's stack, which stays
+        // as it is while it sleeps, `waiter` included.
+        unsafe { sys::hns_wait(self.main.vm(), waiter.0.get()) };
+    }
+}
+
+/// Where a sleeping command is woken. Shared between the sleeper's stack and
+/// whoever wakes it, on the main thread alone.
+#[derive(Debug, Default)]
+pub struct Waiter(std::cell::UnsafeCell<sys::hns_waiter_t>);
+
+impl Waiter {
+    /// Wake the command that sleeps here.
+    pub fn wake(&self, main: &Main<'_>) {
+        // SAFETY: on the main thread; the sleeper filled the structure before
+        // it went to sleep, and only it does so.
+        unsafe { sys::hns_wake(main.vm(), self.0.get()) };
+    }
+}
+
+/// Make VPP's error of a text.
+pub(super) fn error(text: &str) -> *mut sys::clib_error_t {
+    // SAFETY: pointer and length belong together; VPP copies.
+    unsafe { sys::hns_error(text.as_ptr(), text.len() as u64) }
+}
+
+/// At load only.
+pub(super) fn register(command: &Command) {
+    // The registration list keeps the pointers as long as VPP lives.
+    let path = command.path.clone().into_raw();
+    let help = command.short_help.clone().into_raw();
+    // SAFETY: at load on the main thread; both strings are never freed.
+    unsafe { sys::hns_register_cli(path, help, Some(entry), command.number as u64) };
+}
+
+unsafe extern "C" fn entry(
+    vm: *mut sys::vlib_main_t,
+    input: *mut sys::unformat_input_t,
+    command: *mut sys::vlib_cli_command_t,
+) -> *mut sys::clib_error_t {
+    // SAFETY: VPP runs commands on its main thread.
+    let main = unsafe { Main::new(vm) };
+    // SAFETY: both pointers are VPP's for this call.
+    let (number, rest) = unsafe { (sys::hns_cli_arg(command), rest_of_line(input)) };
+    let session = Session { main };
+    let result = guard(|| {
+        let number = usize::try_from(number).unwrap_or(usize::MAX);
+        (HOOKS.run)(&session, number, &rest)
+    });
+    match result {
+        Ok(Ok(text)) => {
+            if !text.is_empty() {
+                // SAFETY: pointer and length belong together; VPP copies.
+                unsafe { sys::hns_cli_output(vm, text.as_ptr(), text.len() as u64) };
+            }
+            std::ptr::null_mut()
+        }
+        Ok(Err(text)) => error(&text),
+        Err(panic) => {
+            log::error!("a command panicked: {panic}");
+            error(&format!("internal error, the command was given up: {panic}"))
+        }
+    }
+}
+
+/// # Safety
+/// `input` is the input of the command under way.
+unsafe fn rest_of_line(input: *mut sys::unformat_input_t) -> String {
+    // SAFETY: the caller's input; the vector is ours to free, and read before.
+    unsafe {
+        let rest = sys::hns_cli_rest_of_line(input);
+        if rest.is_null() {
+            return String::new();
+        }
+        let len = usize::try_from(sys::hns_vec_len(rest)).unwrap_or(0);
+        let text = String::from_utf8_lossy(std::slice::from_raw_parts(rest, len)).into_owned();
+        sys::hns_vec_free(rest);
+        text
+    }
+}
+
+/// A C string in a fixed field of a shim's structure.
+pub(super) fn text_of(field: &[u8]) -> String {
+    CStr::from_bytes_until_nul(field)
+        .map(|text| text.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}

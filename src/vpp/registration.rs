@@ -1,0 +1,153 @@
+//! The plugin's registration, and what is hooked into VPP when it is loaded.
+
+use std::ffi::c_char;
+
+use vpp_sys as sys;
+
+use super::cli::CommandFn;
+use super::{Main, cli, driver, feature, guard, node, process};
+
+/// What the plugin gives VPP at load, before VPP's init functions run. VPP
+/// keeps every pointer: all of it is static.
+#[derive(Debug)]
+pub struct Hooks {
+    /// Called once, on the main thread, when VPP is initialised.
+    pub init: fn(&Main<'_>),
+    /// Called once when VPP exits in an orderly way; the workers stand still
+    /// and never run again.
+    pub exit: fn(&Main<'_>),
+    /// Called when any interface is deleted, while its tables still stand.
+    pub interface_deleted: fn(&Main<'_>, u32),
+    /// The process node.
+    pub process: process::Process,
+    /// The graph nodes.
+    pub nodes: &'static [&'static node::Node],
+    /// The features: our nodes on VPP's arcs.
+    pub features: &'static [feature::Feature],
+    /// The TAP driver.
+    pub driver: &'static driver::Driver,
+    /// The commands.
+    pub commands: fn() -> Vec<cli::Command>,
+    /// Runs every command.
+    pub run: CommandFn,
+}
+
+/// Implemented once, by `plugin`.
+pub(crate) static HOOKS: &Hooks = &crate::plugin::HOOKS;
+
+/// `vlib_plugin_registration_t` with C's layout, made in Rust because a cdylib
+/// exports no C symbol. Checked against VPP's own below.
+#[repr(C, align(64))]
+pub struct Registration {
+    flags: u8,
+    version: [u8; 64],
+    version_required: [u8; 64],
+    overrides: [u8; 256],
+    early_init: *const c_char,
+    description: *const c_char,
+    load_after: *const c_char,
+}
+
+// SAFETY: immutable; the pointers are to static strings.
+unsafe impl Sync for Registration {}
+
+const _: () = {
+    type Vpp = sys::vlib_plugin_registration_t;
+    assert!(size_of::<Registration>() == size_of::<Vpp>());
+    assert!(align_of::<Registration>() == align_of::<Vpp>());
+    assert!(memoffset::offset_of!(Registration, version) == memoffset::offset_of!(Vpp, version));
+    assert!(
+        memoffset::offset_of!(Registration, version_required)
+            == memoffset::offset_of!(Vpp, version_required)
+    );
+    assert!(memoffset::offset_of!(Registration, overrides) == memoffset::offset_of!(Vpp, overrides));
+    assert!(
+        memoffset::offset_of!(Registration, description) == memoffset::offset_of!(Vpp, description)
+    );
+    assert!(memoffset::offset_of!(Registration, load_after) == memoffset::offset_of!(Vpp, load_after));
+};
+
+const fn padded<const N: usize>(text: &str) -> [u8; N] {
+    let bytes = text.as_bytes();
+    assert!(bytes.len() < N, "too long for VPP's registration");
+    let mut out = [0; N];
+    let mut i = 0;
+    while i < bytes.len() {
+        out[i] = bytes[i];
+        i += 1;
+    }
+    out
+}
+
+/// VPP reads this section before it loads the file, and refuses a plugin of
+/// another version by itself (vlib/unix/plugin.c).
+#[unsafe(no_mangle)]
+#[used]
+#[unsafe(link_section = ".vlib_plugin_registration")]
+pub static vlib_plugin_registration: Registration = Registration {
+    flags: 0,
+    version: padded(env!("CARGO_PKG_VERSION")),
+    version_required: padded(env!("HOSTNET_VPP_VERSION")),
+    overrides: [0; 256],
+    early_init: std::ptr::null(),
+    description: c"Host network: gives the Linux host its network back through VPP".as_ptr(),
+    load_after: std::ptr::null(),
+};
+
+/// Run by the loader when VPP loads the plugin, as the constructors that VPP's
+/// registration macros make are.
+#[cfg(not(test))]
+#[used]
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: extern "C" fn() = construct;
+
+#[cfg_attr(test, allow(dead_code, reason = "no VPP loads a test"))]
+extern "C" fn construct() {
+    // A panic here would be a bug that no input provokes; the guard keeps even
+    // that from unwinding into the loader.
+    let _ = guard(|| {
+        // SAFETY: VPP's loader runs this on the main thread before init; every
+        // pointer handed over is to a static function.
+        unsafe {
+            sys::hns_register_init(Some(init));
+            sys::hns_register_main_loop_exit(Some(exit));
+            sys::hns_register_interface_deleted(Some(interface_deleted));
+        }
+        process::register(&HOOKS.process);
+        for node in HOOKS.nodes {
+            node::register(node);
+        }
+        for feature in HOOKS.features {
+            feature::register(feature);
+        }
+        driver::register(HOOKS.driver);
+        for command in (HOOKS.commands)() {
+            cli::register(&command);
+        }
+    });
+}
+
+unsafe extern "C" fn init(vm: *mut sys::vlib_main_t) -> *mut sys::clib_error_t {
+    // SAFETY: VPP calls init functions on its main thread.
+    let main = unsafe { Main::new(vm) };
+    match guard(|| (HOOKS.init)(&main)) {
+        Ok(()) => std::ptr::null_mut(),
+        Err(text) => cli::error(&format!("hostnet: {text}")),
+    }
+}
+
+unsafe extern "C" fn exit(vm: *mut sys::vlib_main_t) -> *mut sys::clib_error_t {
+    // SAFETY: VPP calls exit functions on its main thread.
+    let main = unsafe { Main::new(vm) };
+    // A panic must not keep other exit functions from running.
+    let _ = guard(|| (HOOKS.exit)(&main));
+    std::ptr::null_mut()
+}
+
+unsafe extern "C" fn interface_deleted(sw_if_index: u32) {
+    // SAFETY: VPP deletes interfaces on its main thread.
+    let main = unsafe { Main::current() };
+    if let Err(text) = guard(|| (HOOKS.interface_deleted)(&main, sw_if_index)) {
+        log::error!("deletion of interface {sw_if_index}: {text}");
+    }
+}

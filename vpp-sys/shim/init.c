@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Hooks into VPP's life: init, main-loop exit, deletion of an interface. */
+#include "shim.h"
+#include <stdlib.h>
+
+static _vlib_init_function_list_elt_t init_elt, exit_elt;
+
+void
+hns_register_init (hns_init_fn fn)
+{
+  vlib_global_main_t *vgm = vlib_get_global_main ();
+  init_elt.f = fn;
+  init_elt.name = "hostnet_init";
+  init_elt.next_init_function = vgm->init_function_registrations;
+  vgm->init_function_registrations = &init_elt;
+}
+
+void
+hns_register_main_loop_exit (hns_init_fn fn)
+{
+  vlib_global_main_t *vgm = vlib_get_global_main ();
+  exit_elt.f = fn;
+  exit_elt.name = "hostnet_exit";
+  exit_elt.next_init_function = vgm->main_loop_exit_function_registrations;
+  vgm->main_loop_exit_function_registrations = &exit_elt;
+}
+
+static hns_interface_deleted_fn interface_deleted;
+
+static clib_error_t *
+hns_sw_interface_add_del (vnet_main_t *vnm, u32 sw_if_index, u32 is_add)
+{
+  if (!is_add)
+    interface_deleted (sw_if_index);
+  /* An error would abort VPP's own deletion half-way: never one. */
+  return 0;
+}
+
+void
+hns_register_interface_deleted (hns_interface_deleted_fn fn)
+{
+  static _vnet_interface_function_list_elt_t elt;
+  vnet_main_t *vnm = vnet_get_main ();
+  interface_deleted = fn;
+  /* Low runs before VPP's own handlers: FIB tables are still valid. */
+  elt.next_interface_function = vnm->sw_interface_add_del_functions[VNET_ITF_FUNC_PRIORITY_LOW];
+  elt.fp = (void *) hns_sw_interface_add_del;
+  vnm->sw_interface_add_del_functions[VNET_ITF_FUNC_PRIORITY_LOW] = &elt;
+}

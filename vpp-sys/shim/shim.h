@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What Rust cannot link: VPP's static inlines, macros, variadic calls and
+ * setjmp loops, as plain functions. No logic. One .c file a concept. */
+#ifndef HOSTNET_SHIM_H
+#define HOSTNET_SHIM_H
+
+#include <vlib/vlib.h>
+#include <vlib/unix/unix.h>
+#include <vlib/unix/plugin.h>
+#include <vnet/vnet.h>
+#include <vnet/ethernet/ethernet.h>
+#include <vnet/feature/feature.h>
+#include <vnet/ip/ip.h>
+#include <vnet/fib/fib_table.h>
+
+/* init.c: hooks into VPP's life; call from an ELF constructor */
+typedef clib_error_t *(*hns_init_fn) (vlib_main_t *vm);
+void hns_register_init (hns_init_fn fn);
+void hns_register_main_loop_exit (hns_init_fn fn);
+typedef void (*hns_interface_deleted_fn) (u32 sw_if_index);
+void hns_register_interface_deleted (hns_interface_deleted_fn fn);
+
+/* cli.c */
+typedef clib_error_t *(*hns_cli_fn) (vlib_main_t *vm, unformat_input_t *input,
+				     vlib_cli_command_t *cmd);
+void hns_register_cli (char *path, char *short_help, hns_cli_fn fn, uword arg);
+uword hns_cli_arg (vlib_cli_command_t *cmd);
+u8 *hns_cli_rest_of_line (unformat_input_t *input);
+void hns_cli_output (vlib_main_t *vm, const u8 *text, uword len);
+
+/* error.c, vec.c */
+clib_error_t *hns_error (const u8 *text, uword len);
+uword hns_error_take (clib_error_t *error, u8 *out, uword room);
+uword hns_vec_len (const u8 *v);
+void hns_vec_free (u8 *v);
+
+/* log.c */
+void hns_log (u32 level, vlib_log_class_t class, const u8 *text, uword len);
+
+/* barrier.c */
+void hns_barrier_sync (vlib_main_t *vm);
+void hns_barrier_release (vlib_main_t *vm);
+
+/* process.c */
+typedef f64 (*hns_process_fn) (vlib_main_t *vm);
+void *hns_register_process (char *name, u32 log2_stack_bytes, hns_process_fn fn);
+void hns_process_signal (vlib_main_t *vm, u32 node_index);
+typedef struct
+{
+  u32 node_index;
+  u32 one_time_event;
+} hns_waiter_t;
+int hns_in_process (vlib_main_t *vm);
+void hns_wait (vlib_main_t *vm, hns_waiter_t *w);
+void hns_wake (vlib_main_t *vm, const hns_waiter_t *w);
+f64 hns_time_now (vlib_main_t *vm);
+
+/* file.c */
+typedef void (*hns_file_fn) (u64 private_data);
+u32 hns_file_add (int fd, const char *description, u64 private_data, hns_file_fn fn);
+void hns_file_del (u32 file_index);
+
+/* node.c: graph nodes */
+typedef uword (*hns_node_fn) (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_frame_t *frame);
+typedef uword (*hns_format_fn) (const void *trace, u8 *out, uword room);
+typedef struct
+{
+  char *name;
+  hns_node_fn function;
+  hns_format_fn format_trace;
+  u32 is_input;
+  u32 n_errors;
+  char **error_strings;
+  u32 n_next_nodes;
+  char **next_nodes;
+} hns_node_desc_t;
+void *hns_register_node (const hns_node_desc_t *desc);
+u32 hns_node_index (const void *registration);
+void hns_register_feature (char *arc, char *node, char **runs_before);
+u32 hns_frame_buffers (vlib_frame_t *frame, u32 **buffers);
+void hns_enqueue_to_next (vlib_main_t *vm, vlib_node_runtime_t *node, u32 *buffers, u16 *nexts,
+			  uword n);
+void hns_error_count (vlib_main_t *vm, vlib_node_runtime_t *node, u32 error, u64 n);
+
+/* buffer.c */
+vlib_buffer_t *hns_buffer (vlib_main_t *vm, u32 index);
+u8 *hns_buffer_current (vlib_buffer_t *b, u16 *length);
+int hns_buffer_advance (vlib_buffer_t *b, i32 by);
+int hns_buffer_set_length (vlib_main_t *vm, vlib_buffer_t *b, u16 length);
+u32 hns_buffer_chain_length (vlib_main_t *vm, vlib_buffer_t *b);
+u32 hns_buffer_rx (const vlib_buffer_t *b);
+void hns_buffer_set_rx (vlib_buffer_t *b, u32 sw_if_index);
+u32 hns_buffer_tx (const vlib_buffer_t *b);
+void hns_buffer_set_tx (vlib_buffer_t *b, u32 sw_if_index);
+void hns_buffer_set_error (vlib_buffer_t *b, vlib_node_runtime_t *node, u32 error);
+void hns_buffer_set_locally_originated (vlib_buffer_t *b);
+u32 hns_buffer_feature_next (vlib_buffer_t *b);
+int hns_buffer_is_traced (const vlib_buffer_t *b);
+void *hns_buffer_add_trace (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_buffer_t *b, u32 n);
+void hns_buffer_l2_addresses (vlib_buffer_t *b, u8 *dst, u8 *src);
+
+/* interface.c */
+typedef struct
+{
+  u32 sup_sw_if_index;
+  u32 hw_if_index;
+  u32 mtu;
+  u32 table4;
+  u32 table6;
+  u8 is_ethernet;
+  u8 is_admin_up;
+  u8 is_unnumbered;
+  u8 is_l2;
+  u8 mac[6];
+  u8 name[64];
+  u8 hw_name[64];
+  u8 dev_class[32];
+} hns_interface_t;
+int hns_interface (u32 sw_if_index, hns_interface_t *out);
+u32 hns_interface_by_name (const u8 *name, uword len);
+void hns_interface_counters (u32 sw_if_index, u64 *rx_packets, u64 *tx_packets);
+int hns_interface_set_admin (u32 sw_if_index, int up, u8 *error, uword room);
+void hns_interface_set_mtu (u32 sw_if_index, u32 mtu);
+void hns_interface_set_tag (u32 sw_if_index, const char *tag);
+void hns_interface_clear_tag (u32 sw_if_index);
+int hns_interface_unnumbered (u32 sw_if_index, u32 lender, int enable);
+int hns_bind_table (u32 sw_if_index, int is_ip6, u32 table_id);
+
+/* ip.c */
+typedef void (*hns_address_fn) (void *ctx, int is_ip6, const u8 *address, u8 len);
+void hns_addresses (u32 sw_if_index, hns_address_fn fn, void *ctx);
+int hns_ip6_enable (u32 sw_if_index);
+int hns_ip6_disable (u32 sw_if_index);
+int hns_ip6_link_local (u32 sw_if_index, u8 *address);
+int hns_ra_suppress (vlib_main_t *vm, u32 sw_if_index);
+int hns_ra_is_sent (u32 sw_if_index);
+
+/* fib.c */
+typedef void (*hns_route_fn) (void *ctx, int is_ip6, const u8 *prefix, u8 len, u32 entry,
+			      const u8 *gateway, u8 weight);
+void hns_routes_through (u32 sw_if_index, hns_route_fn fn, void *ctx);
+
+/* punt.c */
+int hns_punt_redirect_find (int is_ip6, u32 rx);
+void hns_punt_redirect_add (int is_ip6, u32 rx, u32 tx, const u8 *next_hop);
+void hns_punt_redirect_del (int is_ip6, u32 rx);
+u32 hns_punt_unknown_get (void);
+void hns_punt_unknown_set (vlib_main_t *vm, u32 mask);
+
+/* neighbor.c */
+int hns_neighbor_add (int is_ip6, const u8 *address, const u8 *mac, u32 sw_if_index);
+int hns_neighbor_del (int is_ip6, const u8 *address, u32 sw_if_index);
+typedef void (*hns_range_fn) (void *ctx, u32 fib_index, const u8 *lo, const u8 *hi);
+void hns_proxy_arp_ranges (hns_range_fn fn, void *ctx);
+u32 hns_fib_index (u32 sw_if_index, int is_ip6);
+
+/* feature.c */
+int hns_feature_enable (const char *arc, const char *node, u32 sw_if_index, int enable);
+int hns_feature_is_enabled (const char *arc, const char *node, u32 sw_if_index);
+
+/* tap.c: VPP's tap plugin, found at run time */
+typedef struct
+{
+  u8 *host_namespace;
+  u8 *host_if_name;
+  u8 host_mac[6];
+  u8 mac[6];
+  u32 host_mtu;
+  u32 sw_if_index;
+  u8 error[256];
+} hns_tap_create_t;
+int hns_tap_plugin_is_loaded (void);
+int hns_tap_create (vlib_main_t *vm, hns_tap_create_t *args);
+int hns_tap_delete (vlib_main_t *vm, u32 sw_if_index);
+int hns_lcp_pair_exists (u32 sw_if_index);
+
+/* driver.c: the device class of our own TAP driver */
+typedef struct
+{
+  u32 hw_if_index;
+  u32 sw_if_index;
+  u32 queue_index;
+  u32 file_index;
+} hns_driver_if_t;
+typedef struct
+{
+  hns_node_fn tx;
+  hns_format_fn format_tx_trace;
+  uword (*describe) (u32 instance, u8 *out, uword room);
+  void (*admin) (u32 instance, int up);
+  u32 n_tx_errors;
+  char **tx_errors;
+} hns_driver_class_t;
+void hns_register_driver (const hns_driver_class_t *class);
+void hns_driver_create (vlib_main_t *vm, u32 instance, const u8 *mac, int fd,
+			const void *input_registration, hns_driver_if_t *out);
+void hns_driver_delete (u32 hw_if_index, u32 file_index);
+u32 hns_driver_pending (vlib_main_t *vm, vlib_node_runtime_t *node, u32 *instances, u32 room);
+u32 hns_driver_tx_instance (vlib_node_runtime_t *node);
+u32 hns_buffer_alloc (vlib_main_t *vm, u32 *indices, u32 n);
+void hns_buffer_free (vlib_main_t *vm, u32 *indices, u32 n);
+void hns_buffer_room (vlib_main_t *vm, u32 index, u8 **data, u32 *room);
+void hns_buffer_rx_chain (vlib_main_t *vm, const u32 *indices, u32 n, u32 length,
+			  u32 sw_if_index);
+void hns_driver_rx_enqueue (vlib_main_t *vm, vlib_node_runtime_t *node, u32 *indices, u32 n,
+			    u32 sw_if_index, u32 hw_if_index, u64 bytes);
+u32 hns_trace_count (vlib_main_t *vm, vlib_node_runtime_t *node);
+void hns_trace_count_set (vlib_main_t *vm, vlib_node_runtime_t *node, u32 n);
+void *hns_trace_rx (vlib_main_t *vm, vlib_node_runtime_t *node, u32 index, u32 bytes);
+void hns_driver_set_pending (u32 queue_index);
+typedef struct
+{
+  u8 flags;
+  u8 gso_type;
+  u16 hdr_len;
+  u16 gso_size;
+  u16 csum_start;
+  u16 csum_offset;
+  u16 num_buffers;
+} hns_vnet_hdr_t;
+void hns_buffer_offload (vlib_buffer_t *b, hns_vnet_hdr_t *hdr);
+u32 hns_buffer_segments (vlib_main_t *vm, u32 index, u8 **bases, u32 *lengths, u32 room);
+void hns_drop_count (vlib_main_t *vm, u32 sw_if_index, u32 n);
+
+#endif
