@@ -9,7 +9,7 @@ mod route;
 
 pub use address::{IfAddress, Prefix, PrefixError};
 pub use host::{Backend, HostConfig, HostDevice};
-pub use ifname::{IfName, IfNameError};
+pub use ifname::{IFNAME_MAX, IfName, IfNameError};
 pub use mac::{MacAddr, MacError};
 pub use netns::{Netns, NetnsError};
 pub use route::{NextHop, Route, RouteKind, ROUTE_PROTOCOL};

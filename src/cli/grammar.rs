@@ -1,0 +1,210 @@
+//! The command tables. `build.rs` makes them from `cli-defs`; what each field
+//! means is told in `cli-defs/README.md`.
+
+use std::ffi::CStr;
+use std::fmt::Write as _;
+
+/// What runs a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handler {
+    /// `hostnet enable`
+    Enable,
+    /// `hostnet disable`
+    Disable,
+    /// `show hostnet`
+    Show,
+    /// `test hostnet fault`
+    #[cfg(feature = "faults")]
+    Fault,
+    /// `test hostnet panic`
+    #[cfg(feature = "faults")]
+    Panic,
+}
+
+/// What an argument's value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueKind {
+    /// An interface of VPP, by name or by `sw_if_index`.
+    Interface,
+    /// A name for a Linux device.
+    IfName,
+    /// A network namespace.
+    Netns,
+    /// A decimal number.
+    U32 {
+        /// The smallest that is taken.
+        min: u32,
+        /// The largest that is taken.
+        max: u32,
+    },
+    /// A prefix without host bits.
+    Prefix,
+    /// One of these words.
+    Words(&'static [&'static str]),
+    /// A step of the plan, or `undo:` and a step.
+    Step,
+    /// No value: the argument's word alone.
+    Flag,
+}
+
+/// An argument of a command.
+#[derive(Clone, Copy, Debug)]
+pub struct ArgumentDef {
+    /// Its word; of a positional one, what stands in `<>`.
+    pub name: &'static str,
+    /// Known by its place, not by its word.
+    pub positional: bool,
+    /// What its value is.
+    pub kind: ValueKind,
+    /// The value as the usage line has it; empty for a flag.
+    pub placeholder: &'static str,
+    /// It must be given.
+    pub required: bool,
+    /// It may be given more than once, each time with another value.
+    pub repeatable: bool,
+    /// What it is for.
+    pub help: &'static str,
+    /// What holds without it.
+    pub default: Option<&'static str>,
+}
+
+/// A command.
+#[derive(Clone, Copy, Debug)]
+pub struct CommandDef {
+    /// Its words, one space between.
+    pub path: &'static str,
+    /// [`Self::path`], for `vlib_cli_command_t.path`.
+    pub c_path: &'static CStr,
+    /// The whole syntax in one line.
+    pub usage: &'static str,
+    /// [`Self::usage`], for `vlib_cli_command_t.short_help`.
+    pub short_help: &'static CStr,
+    /// Syntax and arguments, for `vlib_cli_command_t.long_help`.
+    pub long_help: &'static CStr,
+    /// What it does.
+    pub help: &'static str,
+    /// A line that parses.
+    pub example: &'static str,
+    /// Only in test builds; not in the README.
+    pub test_only: bool,
+    /// What runs it.
+    pub handler: Handler,
+    /// Its arguments, in the order of the usage line.
+    pub arguments: &'static [ArgumentDef],
+}
+
+include!(concat!(env!("OUT_DIR"), "/commands.rs"));
+
+/// The command of that path.
+pub fn command(path: &str) -> Option<&'static CommandDef> {
+    COMMANDS.iter().find(|command| command.path == path)
+}
+
+/// The README's section on the commands; `tests/architecture` compares.
+pub fn markdown() -> String {
+    let mut out = String::new();
+    for command in COMMANDS.iter().filter(|command| !command.test_only) {
+        // Writing to a String cannot fail.
+        let _ = write!(
+            out,
+            "### `{}`\n\n{}\n\n    {}\n\n| argument | value | default | |\n|---|---|---|---|\n",
+            command.path,
+            command.help,
+            wrap(command.usage)
+        );
+        for argument in command.arguments {
+            let name = if argument.positional { argument.placeholder } else { argument.name };
+            let default = match argument.default {
+                Some(default) => default,
+                None if argument.required => "must be given",
+                None => "off",
+            };
+            let _ = writeln!(out, "| `{name}` | {} | {default} | {} |", value(argument), argument.help);
+        }
+        let _ = write!(out, "\nExample: `{}`\n\n", command.example);
+    }
+    out.truncate(out.trim_end().len());
+    out.push('\n');
+    out
+}
+
+fn value(argument: &ArgumentDef) -> String {
+    let dots = if argument.repeatable { ", repeatable" } else { "" };
+    let text = match argument.kind {
+        ValueKind::U32 { min, max } => format!("`<n>`, {min} to {max}"),
+        ValueKind::Flag => return String::new(),
+        ValueKind::Words(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+        // A bar ends a cell even inside of code.
+        _ => format!("`{}`", argument.placeholder.replace('|', "\\|")),
+    };
+    format!("{text}{dots}")
+}
+
+/// Break the usage line before an option where it gets too long for a page.
+fn wrap(usage: &str) -> String {
+    const WIDTH: usize = 76;
+    let mut out = String::new();
+    let mut column = 0;
+    for (index, part) in usage.split(" [").enumerate() {
+        let part = if index == 0 { part.to_owned() } else { format!("[{part}") };
+        if index > 0 && column + part.len() >= WIDTH {
+            out.push_str("\n        ");
+            column = 4;
+        }
+        if index > 0 && !out.ends_with(' ') {
+            out.push(' ');
+            column += 1;
+        }
+        column += part.len();
+        out.push_str(&part);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn the_three_commands_have_the_promised_syntax() {
+        let usage = |path: &str| command(path).unwrap().usage;
+        assert_eq!(
+            usage("hostnet enable"),
+            "hostnet enable <interface> [host-if <name>] [host-netns <name|pid:N|/path>] [tap auto|vhost|builtin] \
+             [mtu <n>] [cluster-cidr <prefix>]... [cluster-mtu <n>] [dry-run]"
+        );
+        assert_eq!(usage("hostnet disable"), "hostnet disable <interface>");
+        assert_eq!(usage("show hostnet"), "show hostnet [<interface>] [verbose] [json]");
+    }
+
+    #[test]
+    fn test_commands_exist_in_test_builds_only() {
+        assert_eq!(command("test hostnet fault").is_some(), cfg!(feature = "faults"));
+        assert_eq!(command("test hostnet panic").is_some(), cfg!(feature = "faults"));
+        assert!(COMMANDS.iter().all(|command| command.test_only == command.path.starts_with("test ")));
+    }
+
+    #[test]
+    fn the_c_strings_say_the_same() {
+        for command in COMMANDS {
+            assert_eq!(command.c_path.to_str().unwrap(), command.path);
+            assert_eq!(command.short_help.to_str().unwrap(), command.usage);
+            assert!(command.long_help.to_str().unwrap().starts_with(command.usage));
+        }
+    }
+
+    #[test]
+    fn the_tables_name_every_argument_and_no_test_command() {
+        let text = markdown();
+        assert!(!text.contains("test hostnet"), "{text}");
+        for command in COMMANDS.iter().filter(|command| !command.test_only) {
+            for argument in command.arguments {
+                assert!(text.contains(argument.help), "{}", argument.name);
+            }
+        }
+        assert!(text.contains("| `mtu` | `<n>`, 68 to 65521 | the uplink's MTU |"), "{text}");
+        assert!(text.contains("`<name\\|pid:N\\|/path>`"), "{text}");
+        assert!(text.lines().all(|line| line.starts_with('|') || line.len() <= 130), "{text}");
+    }
+}

@@ -1,0 +1,195 @@
+//! From the engine's view to what `show hostnet` prints. Lines end in `\n`,
+//! the last one too.
+
+use std::fmt::Write as _;
+
+use crate::engine::{HelperView, StepView, UplinkView, View};
+
+/// How `show hostnet` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// A line each uplink.
+    Table,
+    /// Everything, for people.
+    Verbose,
+    /// Everything, for scripts.
+    Json,
+}
+
+impl Layout {
+    /// The layout that the options of `show hostnet` ask for.
+    pub fn of(verbose: bool, json: bool) -> Self {
+        match (json, verbose) {
+            (true, _) => Self::Json,
+            (false, true) => Self::Verbose,
+            (false, false) => Self::Table,
+        }
+    }
+}
+
+/// Print the view; with `only`, no uplink but that `sw_if_index`.
+pub fn render(view: &View, only: Option<u32>, layout: Layout) -> String {
+    let uplinks: Vec<&UplinkView> =
+        view.uplinks.iter().filter(|uplink| only.is_none_or(|index| uplink.sw_if_index == index)).collect();
+    match layout {
+        Layout::Json => json(view, &uplinks),
+        Layout::Table => table(&view.helper, &uplinks, only),
+        Layout::Verbose => verbose(view, &uplinks, only),
+    }
+}
+
+fn json(view: &View, uplinks: &[&UplinkView]) -> String {
+    let shown = View { uplinks: uplinks.iter().copied().cloned().collect(), ..view.clone() };
+    let mut out = serde_json::to_string_pretty(&shown)
+        .unwrap_or_else(|error| serde_json::json!({ "error": error.to_string() }).to_string());
+    out.push('\n');
+    out
+}
+
+fn none(only: Option<u32>) -> String {
+    match only {
+        None => "hostnet: no uplink is enabled; 'hostnet enable <interface>' connects the host\n".to_owned(),
+        Some(index) => format!(
+            "hostnet: the interface with sw_if_index {index} is not enabled; 'hostnet enable {index}' connects the host\n"
+        ),
+    }
+}
+
+const HEADER: [&str; 9] =
+    ["Interface", "Tap", "Host device", "Namespace", "Backend", "State", "To host", "From host", "Addresses"];
+/// Columns of figures are aligned to the right.
+const FIGURES: [usize; 2] = [6, 7];
+
+fn table(helper: &HelperView, uplinks: &[&UplinkView], only: Option<u32>) -> String {
+    let mut out = String::new();
+    if helper.state == "dead" {
+        let _ = writeln!(out, "hostnet: the helper thread is dead: {}", died(helper));
+    }
+    if uplinks.is_empty() {
+        return out + &none(only);
+    }
+    let rows: Vec<[String; 9]> = uplinks.iter().map(|uplink| row(uplink)).collect();
+    let width = |column: usize| {
+        rows.iter().map(|row| row[column].chars().count()).fold(HEADER[column].len(), std::cmp::Ord::max)
+    };
+    let widths: Vec<usize> = (0..HEADER.len()).map(width).collect();
+    write_row(&mut out, &widths, &HEADER.map(str::to_owned));
+    for (uplink, row) in uplinks.iter().zip(&rows) {
+        write_row(&mut out, &widths, row);
+        if let Some(error) = uplink.last_error.as_ref().filter(|_| is_bad(uplink)) {
+            let _ = writeln!(out, "  {}: {}", uplink.state, one_line(error));
+        }
+    }
+    out
+}
+
+fn is_bad(uplink: &UplinkView) -> bool {
+    matches!(uplink.state, "failed" | "stuck")
+}
+
+fn row(uplink: &UplinkView) -> [String; 9] {
+    let addresses: Vec<String> = uplink.addresses.iter().map(ToString::to_string).collect();
+    [
+        uplink.interface.clone(),
+        uplink.tap.clone().unwrap_or_else(|| "-".to_owned()),
+        uplink.host_if.clone(),
+        uplink.host_netns.clone(),
+        uplink.backend.to_string(),
+        uplink.state.to_owned(),
+        uplink.to_host_packets.to_string(),
+        uplink.from_host_packets.to_string(),
+        if addresses.is_empty() { "-".to_owned() } else { addresses.join(", ") },
+    ]
+}
+
+fn write_row(out: &mut String, widths: &[usize], cells: &[String; 9]) {
+    let mut line = String::new();
+    for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
+        // Writing to a String cannot fail.
+        let _ = if FIGURES.contains(&column) {
+            write!(line, "{cell:>width$}  ")
+        } else {
+            write!(line, "{cell:<width$}  ")
+        };
+    }
+    out.push_str(line.trim_end());
+    out.push('\n');
+}
+
+fn verbose(view: &View, uplinks: &[&UplinkView], only: Option<u32>) -> String {
+    let helper = &view.helper;
+    let mut out = format!(
+        "hostnet {}\nhelper thread: {}, {} commands, {} reports\n",
+        view.version, helper.state, helper.commands, helper.reports
+    );
+    if helper.state == "dead" || helper.died.is_some() {
+        let _ = writeln!(out, "  died: {}", died(helper));
+    }
+    if uplinks.is_empty() {
+        return out + &none(only);
+    }
+    for uplink in uplinks {
+        out.push('\n');
+        uplink_verbose(&mut out, uplink);
+    }
+    out
+}
+
+fn uplink_verbose(out: &mut String, uplink: &UplinkView) {
+    let _ = writeln!(out, "{} (sw_if_index {}): {}", uplink.interface, uplink.sw_if_index, uplink.state);
+    let tap = match (&uplink.tap, uplink.tap_sw_if_index) {
+        (Some(name), Some(index)) => format!("{name} (sw_if_index {index})"),
+        (Some(name), None) => name.clone(),
+        (None, _) => "-".to_owned(),
+    };
+    let punt = if uplink.default_punt { "yes" } else { "no, that of the uplink only" };
+    field(out, "tap", &tap);
+    field(out, "host device", &format!("{}, namespace {}", uplink.host_if, uplink.host_netns));
+    field(out, "backend", &format!("{}: {}", uplink.backend, one_line(&uplink.backend_reason)));
+    field(out, "default punt", punt);
+    if uplink.addresses.is_empty() {
+        field(out, "addresses", "-");
+    }
+    for (index, address) in uplink.addresses.iter().enumerate() {
+        field(out, if index == 0 { "addresses" } else { "" }, &address.to_string());
+    }
+    let packets = format!("{} to the host, {} from the host", uplink.to_host_packets, uplink.from_host_packets);
+    field(out, "packets", &packets);
+    field(out, "last error", &uplink.last_error.as_deref().map_or_else(|| "none".to_owned(), one_line));
+    if !uplink.steps.is_empty() {
+        let _ = writeln!(out, "  {:<22}{:<13}{:>12}", "step", "state", "time");
+    }
+    for step in &uplink.steps {
+        step_line(out, step);
+    }
+}
+
+fn field(out: &mut String, name: &str, value: &str) {
+    let _ = writeln!(out, "  {name:<14}{value}");
+}
+
+fn step_line(out: &mut String, step: &StepView) {
+    let took = step.took_us.map_or_else(|| "-".to_owned(), milliseconds);
+    let _ = write!(out, "  {:<22}{:<13}{took:>12}", step.name, step.state);
+    if let Some(error) = &step.error {
+        let _ = write!(out, "  {}", one_line(error));
+    }
+    out.push('\n');
+}
+
+/// `1234` microseconds are `1.234 ms`.
+fn milliseconds(us: u64) -> String {
+    format!("{}.{:03} ms", us / 1000, us % 1000)
+}
+
+fn died(helper: &HelperView) -> String {
+    helper.died.as_deref().map_or_else(|| "no reason is known".to_owned(), one_line)
+}
+
+/// An error of several lines would tear the table apart.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests;
