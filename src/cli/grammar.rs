@@ -133,6 +133,7 @@ fn value(argument: &ArgumentDef) -> String {
     let text = match argument.kind {
         ValueKind::U32 { min, max } => format!("`<n>`, {min} to {max}"),
         ValueKind::Flag => return String::new(),
+        ValueKind::Interface => "name or `sw_if_index`".to_owned(),
         ValueKind::Words(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
         // A bar ends a cell even inside of code.
         _ => format!("`{}`", argument.placeholder.replace('|', "\\|")),

@@ -71,7 +71,9 @@ fn fields(prefix: &str, value: &serde_json::Value, names: &mut BTreeSet<String>)
             }
         }
         serde_json::Value::Array(items) => {
-            items.iter().for_each(|item| fields(&format!("{prefix}[]"), item, names));
+            for item in items {
+                fields(&format!("{prefix}[]"), item, names);
+            }
         }
         _ => {}
     }

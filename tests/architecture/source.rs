@@ -91,9 +91,9 @@ fn blank(raw: &str) -> String {
             '/' if chars.get(at + 1) == Some(&'/') => line_end(&chars, at),
             '/' if chars.get(at + 1) == Some(&'*') => comment_end(&chars, at),
             '"' => string_end(&chars, at),
-            'r' if !before_is_word(&chars, at) => raw_string_end(&chars, at),
+            'r' if !before_is_word(&chars, at) => raw_string_end(&chars, at).unwrap_or(at),
             'b' | 'c' if !before_is_word(&chars, at) && chars.get(at + 1) == Some(&'r') => {
-                raw_string_end(&chars, at + 1)
+                raw_string_end(&chars, at + 1).unwrap_or(at)
             }
             '\'' => char_end(&chars, at),
             _ => at,
@@ -109,8 +109,7 @@ fn blank(raw: &str) -> String {
     out
 }
 
-/// So that the `r` of `for"x"` or `bar` starts no raw string; the `b` and `c`
-/// of `br` and `cr` do belong to it.
+/// So that the `r` that ends a longer word starts no raw string.
 fn before_is_word(chars: &[char], at: usize) -> bool {
     at > 0 && (chars[at - 1].is_alphanumeric() || chars[at - 1] == '_')
 }
@@ -153,14 +152,15 @@ fn string_end(chars: &[char], at: usize) -> usize {
     chars.len()
 }
 
-fn raw_string_end(chars: &[char], at: usize) -> usize {
+/// `None` when the `r` at this place begins an ordinary word.
+fn raw_string_end(chars: &[char], at: usize) -> Option<usize> {
     let hashes = chars[at + 1..].iter().take_while(|c| **c == '#').count();
     let open = at + 1 + hashes;
     if chars.get(open) != Some(&'"') {
-        return at;
+        return None;
     }
     let closes = |i: &usize| chars[*i] == '"' && chars[*i + 1..].iter().take_while(|c| **c == '#').count() >= hashes;
-    (open + 1..chars.len()).find(closes).map_or(chars.len(), |i| i + 1 + hashes)
+    Some((open + 1..chars.len()).find(closes).map_or(chars.len(), |i| i + 1 + hashes))
 }
 
 /// A character, not a lifetime.
