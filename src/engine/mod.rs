@@ -1,5 +1,6 @@
 //! The truth of an uplink: what is to be done (plan), how far it is
 //! (machine), and who asked for it (manager). Pure: no clock, no I/O, no VPP.
+#![forbid(unsafe_code)]
 
 mod machine;
 mod manager;
@@ -9,7 +10,7 @@ mod step;
 mod view;
 
 pub use machine::{Action, Machine, Phase, StepRecord, StepState};
-pub use manager::{ClientId, Dataplane, Kernel, Manager};
+pub use manager::{Answer, ClientId, Dataplane, Hands, Kernel, Manager, TapView};
 pub use ops::{Command, LinuxFacts, Output, Report, SubmitError};
 pub use plan::{EnableRequest, Plan, Refusals, TapChoice, UplinkFacts, UplinkId, MTU_MAX, MTU_MIN};
 pub use step::{LinuxStep, Step, VppStep};

@@ -1,0 +1,189 @@
+//! What the manager keeps of one uplink.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{ClientId, TapView};
+use crate::engine::{
+    Action, EnableRequest, Machine, Phase, Plan, Step, StepState, StepView, UplinkFacts, UplinkId, UplinkView,
+    VppStep,
+};
+
+/// An `enable` whose plan waits for what Linux says.
+#[derive(Debug)]
+pub(super) struct Probe {
+    pub(super) id: UplinkId,
+    pub(super) request: EnableRequest,
+    pub(super) facts: UplinkFacts,
+    pub(super) client: Option<ClientId>,
+}
+
+/// Who waits for an uplink, and for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiter {
+    Enable(ClientId),
+    Disable(ClientId),
+}
+
+impl Waiter {
+    pub(super) fn client(self) -> ClientId {
+        match self {
+            Self::Enable(client) | Self::Disable(client) => client,
+        }
+    }
+}
+
+/// What is to be done about an uplink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// Carry its plan on.
+    Working,
+    /// Likewise, and it is failed undos that are carried on with.
+    Retrying,
+    /// Nothing: its machine came to rest, and that was acted on.
+    Resting,
+}
+
+/// An uplink whose plan was begun.
+#[derive(Debug)]
+pub(super) struct Uplink {
+    pub(super) id: UplinkId,
+    pub(super) plan: Arc<Plan>,
+    pub(super) machine: Machine,
+    pub(super) waiter: Option<Waiter>,
+    /// When the step under way was begun; `None` when none is begun.
+    pub(super) begun: Option<Duration>,
+    pub(super) pace: Pace,
+    /// The default punt redirect leads here, or will, or still may.
+    pub(super) holds_default: bool,
+    /// The user, or the exit, wants it gone: no record of a failure is kept.
+    pub(super) dismissed: bool,
+    /// Why the default punt redirect could not be taken over.
+    pub(super) takeover_error: Option<String>,
+}
+
+const REDIRECTS: [Step; 2] = [Step::Vpp(VppStep::Redirect4), Step::Vpp(VppStep::Redirect6)];
+
+impl Uplink {
+    pub(super) fn new(plan: Plan, waiter: Option<Waiter>) -> Self {
+        Self {
+            id: plan.id,
+            machine: Machine::new(plan.steps()),
+            holds_default: plan.default_punt,
+            plan: Arc::new(plan),
+            waiter,
+            begun: None,
+            pace: Pace::Working,
+            dismissed: false,
+            takeover_error: None,
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.plan.uplink_name
+    }
+
+    /// Whether something of it may be in place.
+    pub(super) fn is_live(&self) -> bool {
+        self.machine.phase() != Phase::Undone
+    }
+
+    /// Whether this action is under way at the helper thread.
+    pub(super) fn awaits(&self, action: Action) -> bool {
+        self.begun.is_some() && self.machine.action() == action
+    }
+
+    /// Leave rest, or the step under way, for undo.
+    pub(super) fn turn_back(&mut self, turn: impl FnOnce(&mut Machine)) {
+        if self.machine.phase() == Phase::Applying {
+            // Its report will come, and will belong to nothing.
+            self.begun = None;
+        }
+        let stuck = self.machine.phase() == Phase::Stuck;
+        self.pace = if stuck { Pace::Retrying } else { Pace::Working };
+        self.takeover_error = None;
+        turn(&mut self.machine);
+    }
+
+    /// Whether the default redirect was here and is gone now, as far as undo
+    /// is concerned.
+    pub(super) fn is_free_of_default(&self) -> bool {
+        let in_place = |step| self.machine.state_of(step).is_some_and(StepState::may_be_in_place);
+        match self.machine.phase() {
+            Phase::Applying | Phase::Enabled => false,
+            Phase::Undoing | Phase::Undone | Phase::Stuck => !REDIRECTS.into_iter().any(in_place),
+        }
+    }
+
+    /// Why it cannot be enabled (again) now.
+    pub(super) fn busy(&self) -> Option<String> {
+        let name = self.name();
+        match self.machine.phase() {
+            Phase::Applying => Some(format!("{name} is being enabled")),
+            Phase::Enabled => Some(format!("{name} is enabled already")),
+            Phase::Undoing => Some(format!("{name} is being disabled")),
+            Phase::Stuck => Some(format!(
+                "{name} is not wholly disabled ({}); 'hostnet disable {name}' tries at once",
+                self.undo_failures()
+            )),
+            Phase::Undone => None,
+        }
+    }
+
+    /// The failed undos, as told to the user.
+    pub(super) fn undo_failures(&self) -> String {
+        let tell = |record: &crate::engine::StepRecord| {
+            let cause = record.error.as_deref().unwrap_or("cause unknown");
+            format!("undo of {} failed: {cause}, it is retried", record.step)
+        };
+        self.machine.undo_failures().map(tell).collect::<Vec<_>>().join("; ")
+    }
+
+    fn state(&self) -> &'static str {
+        match self.machine.phase() {
+            Phase::Applying => "enabling",
+            Phase::Enabled => "enabled",
+            Phase::Undoing if self.pace == Pace::Retrying => "stuck",
+            Phase::Undoing => "disabling",
+            Phase::Undone => "failed",
+            Phase::Stuck => "stuck",
+        }
+    }
+
+    fn last_error(&self) -> Option<String> {
+        let undo = Some(self.undo_failures()).filter(|text| !text.is_empty());
+        let failure = self.machine.failure().map(str::to_owned);
+        let parts: Vec<String> = [failure, undo, self.takeover_error.clone()].into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+
+    pub(super) fn view(&self, tap: Option<TapView>) -> UplinkView {
+        let plan = &self.plan;
+        let to_host_packets = tap.as_ref().map_or(0, |tap| tap.to_host_packets);
+        let from_host_packets = tap.as_ref().map_or(0, |tap| tap.from_host_packets);
+        let in_place = |step| self.machine.state_of(step) == Some(StepState::Done);
+        let step_view = |record: &crate::engine::StepRecord| StepView {
+            name: record.step.name(),
+            state: record.state.name(),
+            took_us: record.took.map(|took| u64::try_from(took.as_micros()).unwrap_or(u64::MAX)),
+            error: record.error.clone(),
+        };
+        UplinkView {
+            interface: plan.uplink_name.clone(),
+            sw_if_index: plan.uplink,
+            tap_sw_if_index: tap.as_ref().map(|tap| tap.sw_if_index),
+            tap: tap.map(|tap| tap.name),
+            host_if: plan.device.name.to_string(),
+            host_netns: plan.device.netns.to_string(),
+            backend: plan.backend,
+            backend_reason: plan.backend_reason.clone(),
+            default_punt: self.holds_default && REDIRECTS.into_iter().any(in_place),
+            state: self.state(),
+            addresses: plan.config.addresses.clone(),
+            to_host_packets,
+            from_host_packets,
+            steps: self.machine.records().iter().map(step_view).collect(),
+            last_error: self.last_error(),
+        }
+    }
+}
