@@ -10,6 +10,9 @@ use crate::model::{
     Backend, HostConfig, HostDevice, IfName, MacAddr, NextHop, Netns, Prefix, Route, RouteKind,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// Smallest MTU of a host's device, in bytes (ETH_MIN_MTU, linux/if_ether.h).
 pub const MTU_MIN: u32 = 68;
 /// Largest MTU of a host's device, in bytes: a TAP device's limit less the

@@ -1,1 +1,14 @@
+//! The manager against fakes of VPP and of the helper thread.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends at the first surprise"
+)]
 
+mod enable;
+mod fake;
+mod lab;
+mod losses;
+mod two;
+mod walk;
