@@ -20,7 +20,8 @@ const DEPTH: usize = 256;
 /// The end that VPP's main thread holds. Nothing here blocks.
 #[derive(Debug)]
 pub struct MainEnd {
-    commands: SyncSender<Command>,
+    /// `None` only while this end is being dropped.
+    commands: Option<SyncSender<Command>>,
     reports: Receiver<Report>,
     to_helper: Arc<EventFd>,
     to_main: Arc<EventFd>,
@@ -43,7 +44,7 @@ pub fn bridge() -> nix::Result<(MainEnd, HelperEnd)> {
     let (command_tx, command_rx) = sync_channel(DEPTH);
     let (report_tx, report_rx) = sync_channel(DEPTH);
     let main = MainEnd {
-        commands: command_tx,
+        commands: Some(command_tx),
         reports: report_rx,
         to_helper: Arc::clone(&to_helper),
         to_main: Arc::clone(&to_main),
@@ -66,7 +67,10 @@ fn quiet(event: &EventFd) {
 impl MainEnd {
     /// Hand a command over and wake the helper.
     pub fn submit(&self, command: Command) -> Result<(), SubmitError> {
-        match self.commands.try_send(command) {
+        let Some(commands) = &self.commands else {
+            return Err(SubmitError::Dead);
+        };
+        match commands.try_send(command) {
             Ok(()) => {
                 ring(&self.to_helper);
                 Ok(())
@@ -90,6 +94,14 @@ impl MainEnd {
     /// The file that becomes readable when a report waits.
     pub fn event(&self) -> BorrowedFd<'_> {
         self.to_main.as_fd()
+    }
+}
+
+impl Drop for MainEnd {
+    fn drop(&mut self) {
+        // First gone, then the wake-up: the helper wakes and finds nobody.
+        self.commands = None;
+        ring(&self.to_helper);
     }
 }
 

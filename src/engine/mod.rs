@@ -2,6 +2,8 @@
 //! (machine), and who asked for it (manager). Pure: no clock, no I/O, no VPP.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "faults")]
+pub mod faults;
 mod machine;
 mod manager;
 mod ops;

@@ -1,0 +1,198 @@
+//! What we ask of the kernel over rtnetlink, one function each.
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::address::AddressMessage;
+use netlink_packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage,
+};
+use netlink_packet_route::route::{RouteHeader, RouteMessage, RouteProtocol};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
+use nix::errno::Errno;
+
+use super::error::Error;
+use super::netns::NetnsFile;
+use super::socket::Socket;
+use super::wire::{self, AddressFacts, LinkFacts, RouteFacts};
+use crate::model::{IfAddress, IfName, MacAddr, Route};
+
+/// A typed rtnetlink client. It speaks of the namespace it was opened in,
+/// wherever its thread goes afterwards.
+#[derive(Debug)]
+pub struct Netlink {
+    socket: Socket,
+}
+
+impl Netlink {
+    /// A client of the calling thread's namespace.
+    pub fn open() -> Result<Self, Error> {
+        Ok(Self { socket: Socket::open()? })
+    }
+
+    /// A client of that namespace.
+    pub fn open_in(netns: &NetnsFile) -> Result<Self, Error> {
+        let guard = netns.enter()?;
+        let client = Self::open()?;
+        guard.leave()?;
+        Ok(client)
+    }
+
+    /// The device of that name or alternative name.
+    pub fn link_by_name(&mut self, name: &IfName) -> Result<Option<LinkFacts>, Error> {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::IfName(name.as_str().to_owned()));
+        self.link(&format!("look up device {name}"), message)
+    }
+
+    /// The device of that index.
+    pub fn link_by_index(&mut self, index: u32) -> Result<Option<LinkFacts>, Error> {
+        self.link(&format!("look up device number {index}"), of_index(index))
+    }
+
+    fn link(&mut self, what: &str, message: LinkMessage) -> Result<Option<LinkFacts>, Error> {
+        let answers = match self.socket.get(what, &Message::GetLink(message)) {
+            Err(error) if error.errno() == Some(Errno::ENODEV) => return Ok(None),
+            other => other?,
+        };
+        let link = answers.iter().find_map(|answer| match answer {
+            Message::NewLink(link) => Some(wire::read_link(link)),
+            _ => None,
+        });
+        link.map(Some).ok_or_else(|| Error::new(what, "the kernel answered without the device"))
+    }
+
+    fn set(&mut self, what: &str, index: u32, attributes: Vec<LinkAttribute>) -> Result<(), Error> {
+        let mut message = of_index(index);
+        message.attributes = attributes;
+        self.socket.change(what, Message::SetLink(message), 0)
+    }
+
+    /// Set the MAC.
+    pub fn set_mac(&mut self, index: u32, mac: MacAddr) -> Result<(), Error> {
+        self.set(&format!("set MAC {mac}"), index, vec![LinkAttribute::Address(mac.0.to_vec())])
+    }
+
+    /// Set the MTU, in bytes.
+    pub fn set_mtu(&mut self, index: u32, mtu: u32) -> Result<(), Error> {
+        self.set(&format!("set MTU {mtu}"), index, vec![LinkAttribute::Mtu(mtu)])
+    }
+
+    /// Set the link up or down.
+    pub fn set_up(&mut self, index: u32, up: bool) -> Result<(), Error> {
+        let mut message = of_index(index);
+        message.header.change_mask = LinkFlags::Up;
+        message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
+        let what = if up { "set the link up" } else { "set the link down" };
+        self.socket.change(what, Message::SetLink(message), 0)
+    }
+
+    /// Give the device another name.
+    pub fn rename(&mut self, index: u32, name: &IfName) -> Result<(), Error> {
+        let attributes = vec![LinkAttribute::IfName(name.as_str().to_owned())];
+        self.set(&format!("rename the device to {name}"), index, attributes)
+    }
+
+    /// Move the device into another namespace, under that name: it never
+    /// appears there under another one.
+    pub fn move_to(&mut self, index: u32, netns: &NetnsFile, name: &IfName) -> Result<(), Error> {
+        let attributes = vec![
+            LinkAttribute::NetNsFd(netns.as_fd().as_raw_fd()),
+            LinkAttribute::IfName(name.as_str().to_owned()),
+        ];
+        self.set(&format!("move the device to its namespace as {name}"), index, attributes)
+    }
+
+    /// Have the kernel make no IPv6 address of its own. Fails with
+    /// `EAFNOSUPPORT` on a device that has no IPv6.
+    pub fn stop_ip6_address_generation(&mut self, index: u32) -> Result<(), Error> {
+        let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+        let attributes = vec![LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])])];
+        self.set("switch IPv6 address generation off", index, attributes)
+    }
+
+    /// Delete the device.
+    pub fn delete_link(&mut self, index: u32) -> Result<(), Error> {
+        self.socket.change("delete the device", Message::DelLink(of_index(index)), 0)
+    }
+
+    /// Add an address; fails when the device has it.
+    pub fn add_address(&mut self, index: u32, address: IfAddress) -> Result<(), Error> {
+        let message = Message::NewAddress(wire::address_message(index, address));
+        self.socket.change(&format!("add address {address}"), message, NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Delete an address.
+    pub fn delete_address(&mut self, index: u32, address: IfAddress) -> Result<(), Error> {
+        let message = Message::DelAddress(wire::address_message(index, address));
+        self.socket.change(&format!("delete address {address}"), message, 0)
+    }
+
+    /// The device's addresses, IPv4 first.
+    pub fn addresses(&mut self, index: u32) -> Result<Vec<AddressFacts>, Error> {
+        let mut found = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut message = AddressMessage::default();
+            message.header.family = family;
+            message.header.index = index;
+            let answers = match self.socket.dump("list addresses", &Message::GetAddress(message)) {
+                // A kernel without IPv6.
+                Err(error) if error.errno() == Some(Errno::EOPNOTSUPP) => continue,
+                other => other?,
+            };
+            found.extend(answers.iter().filter_map(|answer| match answer {
+                Message::NewAddress(address) if address.header.index == index => {
+                    wire::read_address(address)
+                }
+                _ => None,
+            }));
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Add a route of ours through the device, which has the addresses
+    /// `connected`; fails when the table has a route to that destination.
+    pub fn add_route(&mut self, index: u32, route: &Route, connected: &[IfAddress]) -> Result<(), Error> {
+        let message = Message::NewRoute(wire::route_message(index, route, connected));
+        self.socket.change(&format!("add route {route}"), message, NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Delete a route of ours, added with the same arguments.
+    pub fn delete_route(&mut self, index: u32, route: &Route, connected: &[IfAddress]) -> Result<(), Error> {
+        let message = Message::DelRoute(wire::route_message(index, route, connected));
+        self.socket.change(&format!("delete route {route}"), message, 0)
+    }
+
+    /// The main table's routes of that protocol number, IPv4 first.
+    pub fn routes(&mut self, protocol: u8) -> Result<Vec<RouteFacts>, Error> {
+        let mut found = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut message = RouteMessage::default();
+            message.header.address_family = family;
+            message.header.table = RouteHeader::RT_TABLE_MAIN;
+            message.header.protocol = RouteProtocol::from(protocol);
+            let answers = match self.socket.dump("list routes", &Message::GetRoute(message)) {
+                // A namespace that never had a route has no table yet; a
+                // kernel without IPv6 none at all.
+                Err(error) if matches!(error.errno(), Some(Errno::ENOENT | Errno::EOPNOTSUPP)) => continue,
+                other => other?,
+            };
+            // The kernel filters; a filter that it did not apply must not
+            // make a stranger's route ours.
+            found.extend(answers.iter().filter_map(|answer| match answer {
+                Message::NewRoute(route) if route.header.table == RouteHeader::RT_TABLE_MAIN => {
+                    wire::read_route(route).filter(|facts| facts.protocol == protocol)
+                }
+                _ => None,
+            }));
+        }
+        Ok(found)
+    }
+}
+
+fn of_index(index: u32) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message
+}

@@ -1,0 +1,360 @@
+//! The Linux side of each uplink: carry out and take back a plan's steps.
+//!
+//! A step that fails has taken back what it did before it reports. Taking
+//! back succeeds where there is nothing left to take back: the device may
+//! have gone with VPP's side of it, the namespace with its container.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use nix::errno::Errno;
+
+use super::client::Netlink;
+use super::error::{Error, gone_is_fine};
+use super::netns::NetnsFile;
+use super::probe::place;
+use super::wire::LinkFacts;
+use super::{tun, verify};
+use crate::engine::{LinuxStep, Output, Plan, UplinkId};
+use crate::model::{IfAddress, ROUTE_PROTOCOL, Route, RouteKind};
+
+/// The `kind` of every TAP device, VPP's own too (drivers/net/tun.c).
+const TAP_KIND: &str = "tun";
+
+/// A namespace and the way to talk to it.
+#[derive(Debug)]
+struct Place {
+    netns: NetnsFile,
+    netlink: Netlink,
+}
+
+impl Place {
+    fn new(netns: NetnsFile) -> Result<Self, Error> {
+        let netlink = Netlink::open_in(&netns)?;
+        Ok(Self { netns, netlink })
+    }
+}
+
+/// What is held for an uplink.
+#[derive(Debug)]
+struct Session {
+    target: Place,
+    /// `None` when a helper before this one made it: it went with that one.
+    staging: Option<Place>,
+    /// The device's index in the target namespace, once it is there.
+    index: Option<u32>,
+}
+
+/// The Linux side of all uplinks. Lives on the helper thread.
+#[derive(Debug, Default)]
+pub struct Host {
+    sessions: HashMap<UplinkId, Session>,
+}
+
+impl Host {
+    /// Carry out a step.
+    pub fn apply(&mut self, plan: &Plan, step: LinuxStep) -> Result<Output, Error> {
+        if step == LinuxStep::Namespaces {
+            return self.namespaces(plan);
+        }
+        let session = self.sessions.get_mut(&plan.id).ok_or_else(|| {
+            Error::new(
+                format!("set up {}", plan.device.name),
+                "its namespaces are not held; the helper thread was restarted since",
+            )
+        })?;
+        match step {
+            LinuxStep::Namespaces | LinuxStep::TunDevice => return session.tun_device(plan),
+            LinuxStep::Dress => session.dress(plan),
+            LinuxStep::Move => session.move_in(plan),
+            LinuxStep::LinkUp => session.link_up(plan),
+            LinuxStep::Addresses => session.add_addresses(plan),
+            LinuxStep::Routes => session.add_routes(plan, &plan.config.routes),
+            LinuxStep::ClusterRoutes => session.add_routes(plan, &plan.cluster_routes),
+            LinuxStep::Verify => session.verify(plan),
+        }
+        .map(|()| Output::None)
+    }
+
+    /// Take a step back. May be repeated.
+    pub fn undo(&mut self, plan: &Plan, step: LinuxStep) -> Result<(), Error> {
+        if step == LinuxStep::Namespaces {
+            self.forget(plan.id);
+            return Ok(());
+        }
+        let Some(session) = self.session_to_undo(plan)? else {
+            return Ok(());
+        };
+        match step {
+            // Of these nothing outlives the device.
+            LinuxStep::Namespaces | LinuxStep::Dress | LinuxStep::Verify => Ok(()),
+            LinuxStep::TunDevice => session.delete_staged(plan),
+            LinuxStep::Move => session.move_out(plan),
+            LinuxStep::LinkUp => session.link_down(plan),
+            LinuxStep::Addresses => session.delete_addresses(plan, &plan.config.addresses),
+            LinuxStep::Routes => session.delete_routes(plan, &plan.config.routes),
+            LinuxStep::ClusterRoutes => session.delete_routes(plan, &plan.cluster_routes),
+        }
+    }
+
+    /// Close what is held for an uplink.
+    pub fn forget(&mut self, uplink: UplinkId) {
+        self.sessions.remove(&uplink);
+    }
+
+    fn namespaces(&mut self, plan: &Plan) -> Result<Output, Error> {
+        let target = Place::new(NetnsFile::open(&plan.device.netns)?)?;
+        let staging = Place::new(NetnsFile::anonymous()?)?;
+        let path = staging.netns.path();
+        self.sessions.insert(plan.id, Session { target, staging: Some(staging), index: None });
+        Ok(Output::Staging(path))
+    }
+
+    /// The session, or one made anew after a restart of the helper; `None`
+    /// when the namespace is gone, and all that was in it.
+    fn session_to_undo(&mut self, plan: &Plan) -> Result<Option<&mut Session>, Error> {
+        let free = match self.sessions.entry(plan.id) {
+            Entry::Occupied(held) => return Ok(Some(held.into_mut())),
+            Entry::Vacant(free) => free,
+        };
+        let netns = match NetnsFile::open(&plan.device.netns) {
+            Err(error) if error.is_gone() => return Ok(None),
+            other => other?,
+        };
+        let target = Place::new(netns)?;
+        Ok(Some(free.insert(Session { target, staging: None, index: None })))
+    }
+}
+
+impl Session {
+    fn staging(&mut self, plan: &Plan) -> Result<&mut Place, Error> {
+        self.staging.as_mut().ok_or_else(|| {
+            Error::new(
+                format!("reach {} in its staging namespace", plan.device.staging_name),
+                "the helper thread was restarted since it was made",
+            )
+        })
+    }
+
+    /// The device in the staging namespace.
+    fn staged(&mut self, plan: &Plan) -> Result<(&mut Place, LinkFacts), Error> {
+        let name = &plan.device.staging_name;
+        let place = self.staging(plan)?;
+        let link = place.netlink.link_by_name(name)?;
+        let link = link.ok_or_else(|| {
+            Error::new(format!("find device {name}"), "it is not in the staging namespace")
+        })?;
+        Ok((place, link))
+    }
+
+    /// The device in the target namespace, if it is there. By its index, for
+    /// its name may have been given away; by name and looks where a helper
+    /// before this one knew the index.
+    fn find(&mut self, plan: &Plan) -> Result<Option<LinkFacts>, Error> {
+        let netlink = &mut self.target.netlink;
+        let link = match self.index {
+            Some(index) => netlink.link_by_index(index)?,
+            None => netlink
+                .link_by_name(&plan.device.name)?
+                .filter(|link| link.mac == Some(plan.device.mac)),
+        };
+        Ok(link.filter(|link| link.kind.as_deref() == Some(TAP_KIND)))
+    }
+
+    fn found(&mut self, plan: &Plan) -> Result<LinkFacts, Error> {
+        self.find(plan)?.ok_or_else(|| {
+            Error::new(
+                format!("find device {}", plan.device.name),
+                format!("it is no longer in {}", place(&plan.device.netns)),
+            )
+        })
+    }
+
+    fn tun_device(&mut self, plan: &Plan) -> Result<Output, Error> {
+        let guard = self.staging(plan)?.netns.enter()?;
+        let tap = tun::open(&plan.device.staging_name);
+        guard.leave()?;
+        Ok(Output::Tun(tap?))
+    }
+
+    fn delete_staged(&mut self, plan: &Plan) -> Result<(), Error> {
+        // Without the staging namespace the device lives by its file alone,
+        // which is VPP's to close.
+        let Some(place) = &mut self.staging else {
+            return Ok(());
+        };
+        let Some(link) = place.netlink.link_by_name(&plan.device.staging_name)? else {
+            return Ok(());
+        };
+        gone_is_fine(place.netlink.delete_link(link.index))
+    }
+
+    fn dress(&mut self, plan: &Plan) -> Result<(), Error> {
+        let (place, link) = self.staged(plan)?;
+        let netlink = &mut place.netlink;
+        // A tap of VPP's own comes up; a change of its MAC is then refused by
+        // some kernels, and addresses would be made from the old one.
+        netlink.set_up(link.index, false)?;
+        netlink.set_mac(link.index, plan.device.mac)?;
+        netlink.set_mtu(link.index, plan.device.mtu)
+    }
+
+    fn move_in(&mut self, plan: &Plan) -> Result<(), Error> {
+        let link = self.staged(plan)?.1;
+        let device = &plan.device;
+        let Self { target, staging: Some(staging), .. } = self else {
+            return self.staging(plan).map(drop);
+        };
+        staging.netlink.set_up(link.index, false)?;
+        staging.netlink.move_to(link.index, &target.netns, &device.name).map_err(|error| {
+            if error.errno() == Some(Errno::EEXIST) {
+                let what = format!("move the device to {}", place(&plan.device.netns));
+                return Error::new(what, format!("device name {} is taken there", plan.device.name));
+            }
+            error
+        })?;
+        self.settle(plan).map_err(|error| self.also(error, plan, Self::move_out))
+    }
+
+    /// In the target namespace, link still down: what the move has reset.
+    fn settle(&mut self, plan: &Plan) -> Result<(), Error> {
+        let name = &plan.device.name;
+        let link = self.target.netlink.link_by_name(name)?.ok_or_else(|| {
+            Error::new(format!("find device {name} after its move"), "it is not there")
+        })?;
+        self.index = Some(link.index);
+        let differences = verify::dress_differences(plan, &link);
+        if !differences.is_empty() {
+            return Err(Error::new(format!("check device {name} after its move"), differences.join("; ")));
+        }
+        let has_ip6 = plan.config.addresses.iter().any(|address| address.addr().is_ipv6());
+        match self.target.netlink.stop_ip6_address_generation(link.index) {
+            // No IPv6 on this device or in this kernel: none is generated.
+            Err(error) if error.errno() == Some(Errno::EAFNOSUPPORT) && !has_ip6 => return Ok(()),
+            other => other?,
+        }
+        if has_ip6 { self.enable_ip6(plan) } else { Ok(()) }
+    }
+
+    /// A namespace may have IPv6 off for new devices.
+    fn enable_ip6(&mut self, plan: &Plan) -> Result<(), Error> {
+        let path = format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", plan.device.name);
+        let guard = self.target.netns.enter()?;
+        let result = std::fs::read_to_string(&path)
+            .map_err(|error| Error::io(format!("read {path}"), &error))
+            .and_then(|value| match value.trim() {
+                "0" => Ok(()),
+                _ => std::fs::write(&path, "0")
+                    .map_err(|error| Error::io(format!("write 0 to {path}"), &error)),
+            });
+        guard.leave()?;
+        result
+    }
+
+    fn move_out(&mut self, plan: &Plan) -> Result<(), Error> {
+        let Some(link) = self.find(plan)? else {
+            return Ok(());
+        };
+        let netlink = &mut self.target.netlink;
+        gone_is_fine(netlink.set_up(link.index, false))?;
+        if let Some(staging) = &self.staging {
+            gone_is_fine(netlink.move_to(link.index, &staging.netns, &plan.device.staging_name))?;
+            self.index = None;
+        }
+        Ok(())
+    }
+
+    fn link_up(&mut self, plan: &Plan) -> Result<(), Error> {
+        let link = self.found(plan)?;
+        self.target.netlink.set_up(link.index, true)
+    }
+
+    fn link_down(&mut self, plan: &Plan) -> Result<(), Error> {
+        let Some(link) = self.find(plan)? else {
+            return Ok(());
+        };
+        gone_is_fine(self.target.netlink.set_up(link.index, false))
+    }
+
+    fn add_addresses(&mut self, plan: &Plan) -> Result<(), Error> {
+        let link = self.found(plan)?;
+        let addresses = &plan.config.addresses;
+        for (done, address) in addresses.iter().enumerate() {
+            if let Err(error) = self.target.netlink.add_address(link.index, *address) {
+                let added = addresses.get(..done).unwrap_or_default();
+                return Err(self.also(error, plan, |s, plan| s.delete_addresses(plan, added)));
+            }
+        }
+        Ok(())
+    }
+
+    fn delete_addresses(&mut self, plan: &Plan, addresses: &[IfAddress]) -> Result<(), Error> {
+        let Some(link) = self.find(plan)? else {
+            return Ok(());
+        };
+        // In reverse: the first of a subnet takes the others along.
+        let results = addresses
+            .iter()
+            .rev()
+            .map(|address| gone_is_fine(self.target.netlink.delete_address(link.index, *address)));
+        all_of(results)
+    }
+
+    fn add_routes(&mut self, plan: &Plan, routes: &[Route]) -> Result<(), Error> {
+        let link = self.found(plan)?;
+        let connected = &plan.config.addresses;
+        for (done, route) in routes.iter().enumerate() {
+            if let Err(error) = self.target.netlink.add_route(link.index, route, connected) {
+                let added = routes.get(..done).unwrap_or_default();
+                return Err(self.also(error, plan, |s, plan| s.delete_routes(plan, added)));
+            }
+        }
+        Ok(())
+    }
+
+    fn delete_routes(&mut self, plan: &Plan, routes: &[Route]) -> Result<(), Error> {
+        // A dropping route has no device: it stays when the device goes. The
+        // number 0 stands for no device.
+        let index = self.find(plan)?.map_or(0, |link| link.index);
+        let connected = &plan.config.addresses;
+        let results = routes
+            .iter()
+            .rev()
+            .filter(|route| index != 0 || route.kind != RouteKind::Unicast)
+            .map(|route| gone_is_fine(self.target.netlink.delete_route(index, route, connected)));
+        all_of(results)
+    }
+
+    fn verify(&mut self, plan: &Plan) -> Result<(), Error> {
+        let link = self.found(plan)?;
+        let addresses = self.target.netlink.addresses(link.index)?;
+        let routes = self.target.netlink.routes(ROUTE_PROTOCOL)?;
+        let differences = verify::differences(plan, &link, &addresses, &routes);
+        if differences.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(format!("check device {}", plan.device.name), differences.join("; ")))
+    }
+
+    /// Take back after an error; an error of that is added to the first.
+    fn also(
+        &mut self,
+        error: Error,
+        plan: &Plan,
+        undo: impl FnOnce(&mut Self, &Plan) -> Result<(), Error>,
+    ) -> Error {
+        match undo(self, plan) {
+            Ok(()) => error,
+            Err(second) => error.and(&second),
+        }
+    }
+}
+
+/// Go through all, whatever comes; the first error counts.
+fn all_of(results: impl Iterator<Item = Result<(), Error>>) -> Result<(), Error> {
+    let mut outcome = Ok(());
+    for result in results {
+        outcome = outcome.and(result);
+    }
+    outcome
+}

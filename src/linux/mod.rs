@@ -1,0 +1,27 @@
+//! The kernel: rtnetlink, network namespaces, TUN/TAP. The only room that
+//! names a netlink crate.
+//!
+//! Everything here may block and changes the namespace of the calling thread
+//! for a while, so it runs on the helper thread alone. `sys` holds the three
+//! system calls that nix has no safe wrapper of, and is the only file of the
+//! room with `unsafe`.
+#![deny(unsafe_code)]
+
+mod client;
+mod error;
+mod host;
+mod netns;
+mod probe;
+mod socket;
+mod sys;
+mod tun;
+mod verify;
+mod wire;
+
+pub use client::Netlink;
+pub use error::Error;
+pub use host::Host;
+pub use netns::{NetnsFile, NetnsGuard, is_astray};
+pub use probe::probe;
+pub use tun::{VNET_HDR_LEN, open as open_tun};
+pub use wire::{AddressFacts, LinkFacts, RouteFacts};

@@ -1,0 +1,130 @@
+//! Network namespaces: open, enter for a while, make anonymous ones.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns, unshare};
+
+use super::error::Error;
+use super::sys;
+use crate::model::Netns;
+
+/// The namespace of the calling thread; `/proc/self` would be that of the
+/// process's first thread.
+const OF_THIS_THREAD: &str = "/proc/thread-self/ns/net";
+
+thread_local! {
+    static ASTRAY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread once failed to return from a namespace. It must then
+/// do nothing more: it would do it in the wrong one.
+pub fn is_astray() -> bool {
+    ASTRAY.get()
+}
+
+/// An open network namespace. The namespace lives at least as long.
+#[derive(Debug)]
+pub struct NetnsFile(OwnedFd);
+
+impl NetnsFile {
+    /// Open a namespace. The error names it, and what is wrong with it.
+    pub fn open(netns: &Netns) -> Result<Self, Error> {
+        let path = netns.path();
+        let what = match netns {
+            Netns::Own => "open the network namespace of this process".to_owned(),
+            _ => format!("open network namespace {netns} ({})", path.display()),
+        };
+        let file = open(&path, &what)?;
+        match sys::is_net_namespace(file.as_fd()) {
+            Ok(true) => Ok(Self(file)),
+            Ok(false) => Err(Error::new(what, "it is a namespace, but not a network namespace")),
+            Err(Errno::ENOTTY) => Err(Error::new(what, "the file is not a network namespace")),
+            Err(errno) => Err(Error::sys(what, errno)),
+        }
+    }
+
+    /// Make a namespace that has no name and holds nothing but a loopback
+    /// device; it ends with its last open file, socket and device.
+    pub fn anonymous() -> Result<Self, Error> {
+        let what = "make a network namespace (needs CAP_SYS_ADMIN)";
+        let home = home()?;
+        unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| Error::sys(what, errno))?;
+        // From here on the thread is away, whatever comes.
+        let guard = NetnsGuard { home, on_this_thread: PhantomData };
+        let file = open(Path::new(OF_THIS_THREAD), what)?;
+        guard.leave()?;
+        Ok(Self(file))
+    }
+
+    /// Enter it with the calling thread until the guard goes.
+    pub fn enter(&self) -> Result<NetnsGuard, Error> {
+        let what = "enter a network namespace (needs CAP_SYS_ADMIN)";
+        let home = home()?;
+        setns(&self.0, CloneFlags::CLONE_NEWNET).map_err(|errno| Error::sys(what, errno))?;
+        Ok(NetnsGuard { home, on_this_thread: PhantomData })
+    }
+
+    /// A path that opens this namespace from any thread of this process, for
+    /// as long as this file is open.
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd()))
+    }
+}
+
+impl AsFd for NetnsFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// While it lives, the thread that made it is in another namespace. It goes
+/// home when dropped; where that fails, [`is_astray`] says so from then on.
+#[derive(Debug)]
+#[must_use = "the thread goes home at once when the guard is dropped"]
+pub struct NetnsGuard {
+    home: OwnedFd,
+    // A namespace is the thread's own: the guard is neither Send nor Sync.
+    on_this_thread: PhantomData<*const ()>,
+}
+
+impl NetnsGuard {
+    /// Go home now, and learn whether it worked.
+    pub fn leave(self) -> Result<(), Error> {
+        drop(self);
+        refuse_astray()
+    }
+}
+
+impl Drop for NetnsGuard {
+    fn drop(&mut self) {
+        if setns(&self.home, CloneFlags::CLONE_NEWNET).is_err() {
+            ASTRAY.set(true);
+        }
+    }
+}
+
+fn refuse_astray() -> Result<(), Error> {
+    if is_astray() {
+        return Err(Error::new(
+            "return to the own network namespace",
+            "it failed; this thread does nothing more",
+        ));
+    }
+    Ok(())
+}
+
+fn home() -> Result<OwnedFd, Error> {
+    refuse_astray()?;
+    open(Path::new(OF_THIS_THREAD), "open the own network namespace")
+}
+
+fn open(path: &Path, what: &str) -> Result<OwnedFd, Error> {
+    // The standard library opens every file close-on-exec.
+    let file = File::open(path).map_err(|error| Error::io(what, &error))?;
+    Ok(file.into())
+}

@@ -1,0 +1,63 @@
+//! The system calls that nix has no safe wrapper of. The room's only
+//! `unsafe`: each call takes a file that is open for its whole length and
+//! memory that outlives it.
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use nix::errno::Errno;
+
+use crate::model::IfName;
+
+mod raw {
+    nix::ioctl_none_bad!(ns_get_nstype, nix::libc::NS_GET_NSTYPE);
+    nix::ioctl_write_ptr_bad!(tun_set_iff, nix::libc::TUNSETIFF, nix::libc::ifreq);
+    nix::ioctl_write_ptr_bad!(tun_set_vnet_hdr_sz, nix::libc::TUNSETVNETHDRSZ, nix::libc::c_int);
+    nix::ioctl_write_int_bad!(tun_set_offload, nix::libc::TUNSETOFFLOAD);
+}
+
+/// Whether the file is a network namespace (`NS_GET_NSTYPE`, ioctl_ns(2)).
+/// `ENOTTY` when it is no namespace at all.
+pub(super) fn is_net_namespace(file: BorrowedFd<'_>) -> nix::Result<bool> {
+    // SAFETY: the file is open while it is borrowed; the request takes no
+    // argument and writes nothing.
+    let kind = unsafe { raw::ns_get_nstype(file.as_raw_fd()) }?;
+    Ok(kind == nix::libc::CLONE_NEWNET)
+}
+
+/// Attach the file of `/dev/net/tun` to the device of that name, made if it
+/// is not there (`TUNSETIFF`, linux/if_tun.h).
+pub(super) fn tun_attach(file: impl AsFd, name: &IfName, flags: nix::libc::c_int) -> nix::Result<()> {
+    let mut request = nix::libc::ifreq {
+        ifr_name: [0; nix::libc::IFNAMSIZ],
+        ifr_ifru: nix::libc::__c_anonymous_ifr_ifru {
+            ifru_flags: nix::libc::c_short::try_from(flags).map_err(|_| Errno::EINVAL)?,
+        },
+    };
+    // A name has at most 15 bytes, so the NUL behind it stays.
+    for (to, from) in request.ifr_name.iter_mut().zip(name.as_str().bytes()) {
+        *to = nix::libc::c_char::from_ne_bytes([from]);
+    }
+    // SAFETY: the file is open while it is borrowed; the kernel reads and
+    // writes one ifreq, which lives on this stack.
+    unsafe { raw::tun_set_iff(file.as_fd().as_raw_fd(), &raw const request) }?;
+    Ok(())
+}
+
+/// Set the length of the header before each frame, in bytes
+/// (`TUNSETVNETHDRSZ`).
+pub(super) fn tun_set_header_len(file: impl AsFd, bytes: nix::libc::c_int) -> nix::Result<()> {
+    // SAFETY: the file is open while it is borrowed; the kernel reads one int,
+    // which lives on this stack.
+    unsafe { raw::tun_set_vnet_hdr_sz(file.as_fd().as_raw_fd(), &raw const bytes) }?;
+    Ok(())
+}
+
+/// Set which offloads the reader of the file takes (`TUNSETOFFLOAD`); the
+/// kernel does the others in software before it hands a frame over.
+pub(super) fn tun_set_offload(file: impl AsFd, offloads: nix::libc::c_int) -> nix::Result<()> {
+    // SAFETY: the file is open while it is borrowed; the argument goes by
+    // value.
+    unsafe { raw::tun_set_offload(file.as_fd().as_raw_fd(), offloads) }?;
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! What the kernel has against what the plan says. Pure.
+
+use super::wire::{AddressFacts, LinkFacts, RouteFacts, as_kernel_has_it};
+use crate::engine::Plan;
+use crate::model::{IfAddress, ROUTE_PROTOCOL, Route, RouteKind};
+
+/// Every difference, in words; empty when there is none. `routes` are those
+/// of our protocol number in the main table, other uplinks' among them.
+pub(super) fn differences(
+    plan: &Plan,
+    link: &LinkFacts,
+    addresses: &[AddressFacts],
+    routes: &[RouteFacts],
+) -> Vec<String> {
+    let mut found = dress_differences(plan, link);
+    if link.name != plan.device.name.as_str() {
+        found.push(format!("its name is {}", link.name));
+    }
+    if !link.up {
+        found.push("its link is down".to_owned());
+    }
+    address_differences(&plan.config.addresses, addresses, &mut found);
+    let wanted: Vec<Route> = plan
+        .config
+        .routes
+        .iter()
+        .chain(&plan.cluster_routes)
+        .map(|route| as_kernel_has_it(route, &plan.config.addresses))
+        .collect();
+    route_differences(&wanted, link.index, routes, &mut found);
+    found
+}
+
+/// The differences of MAC and MTU.
+pub(super) fn dress_differences(plan: &Plan, link: &LinkFacts) -> Vec<String> {
+    let device = &plan.device;
+    let mut found = Vec::new();
+    if link.mac != Some(device.mac) {
+        let mac = link.mac.map_or_else(|| "missing".to_owned(), |mac| mac.to_string());
+        found.push(format!("its MAC is {mac}, not {}", device.mac));
+    }
+    if link.mtu != device.mtu {
+        found.push(format!("its MTU is {}, not {}", link.mtu, device.mtu));
+    }
+    found
+}
+
+fn address_differences(wanted: &[IfAddress], held: &[AddressFacts], found: &mut Vec<String>) {
+    for address in wanted {
+        match held.iter().find(|facts| facts.address == *address) {
+            None => found.push(format!("address {address} is missing")),
+            Some(facts) if facts.unusable => {
+                found.push(format!("address {address} waits for, or failed, duplicate detection"));
+            }
+            Some(_) => {}
+        }
+    }
+    for facts in held.iter().filter(|facts| !wanted.contains(&facts.address)) {
+        found.push(format!("address {} is there and was not asked for", facts.address));
+    }
+}
+
+fn route_differences(wanted: &[Route], index: u32, held: &[RouteFacts], found: &mut Vec<String>) {
+    let is_held = |route: &Route| {
+        held.iter().any(|facts| {
+            facts.route == *route
+                && (route.kind != RouteKind::Unicast || facts.devices == [index])
+        })
+    };
+    for route in wanted.iter().filter(|route| !is_held(route)) {
+        found.push(format!("route {route} is missing"));
+    }
+    let extra = held
+        .iter()
+        .filter(|facts| facts.devices.contains(&index) && !wanted.contains(&facts.route));
+    for facts in extra {
+        found.push(format!(
+            "route {} of protocol {ROUTE_PROTOCOL} is there and was not asked for",
+            facts.route
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    fn address(text: &str) -> IfAddress {
+        let (addr, len) = text.split_once('/').unwrap();
+        IfAddress::new(addr.parse().unwrap(), len.parse().unwrap()).unwrap()
+    }
+
+    fn held(text: &str, unusable: bool) -> AddressFacts {
+        AddressFacts { address: address(text), broadcast: None, unusable }
+    }
+
+    #[test]
+    fn missing_unusable_and_strange_addresses_are_each_named() {
+        let wanted = [address("10.0.0.1/24"), address("fd00::1/64"), address("fd00::2/64")];
+        let mut found = Vec::new();
+        let there = [held("10.0.0.1/24", false), held("fd00::1/64", true), held("10.9.9.9/8", false)];
+        address_differences(&wanted, &there, &mut found);
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert!(found[0].contains("fd00::1/64") && found[0].contains("duplicate"));
+        assert!(found[1].contains("fd00::2/64 is missing"));
+        assert!(found[2].contains("10.9.9.9/8 is there"));
+    }
+
+    #[test]
+    fn routes_of_another_device_are_neither_ours_nor_strange() {
+        let route = Route::via("10.0.0.0/8".parse().unwrap(), None);
+        let there = |device| RouteFacts { route: route.clone(), devices: vec![device], protocol: ROUTE_PROTOCOL };
+        let check = |wanted: &[Route], held: &[RouteFacts]| {
+            let mut found = Vec::new();
+            route_differences(wanted, 3, held, &mut found);
+            found
+        };
+        assert!(check(std::slice::from_ref(&route), &[there(3)]).is_empty());
+        assert!(check(&[], &[there(4)]).is_empty());
+        assert_eq!(check(std::slice::from_ref(&route), &[there(4)]).len(), 1);
+        assert_eq!(check(&[], &[there(3)]).len(), 1);
+    }
+}
