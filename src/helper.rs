@@ -121,6 +121,9 @@ fn obey(host: &mut Host, end: &HelperEnd, command: Command) {
     let report = match command {
         // `serve` has taken care of it.
         Command::Stop => return,
+        #[cfg(feature = "faults")]
+        #[allow(clippy::panic, reason = "to panic is what was asked for")]
+        Command::Panic => panic!("{}", faults::INJECTED),
         Command::Forget { uplink } => {
             host.forget(uplink);
             return;

@@ -40,6 +40,9 @@ pub enum Command {
     },
     /// End the thread.
     Stop,
+    /// Panic, in a test build.
+    #[cfg(feature = "faults")]
+    Panic,
 }
 
 /// What Linux says to a probe.

@@ -93,14 +93,14 @@ impl Netlink {
         self.set(&format!("rename the device to {name}"), index, attributes)
     }
 
-    /// Move the device into another namespace, under that name: it never
-    /// appears there under another one.
-    pub fn move_to(&mut self, index: u32, netns: &NetnsFile, name: &IfName) -> Result<(), Error> {
-        let attributes = vec![
-            LinkAttribute::NetNsFd(netns.as_fd().as_raw_fd()),
-            LinkAttribute::IfName(name.as_str().to_owned()),
-        ];
-        self.set(&format!("move the device to its namespace as {name}"), index, attributes)
+    /// Move the device into another namespace; fails with `EEXIST` when its
+    /// name is taken there. A new name in the same request would not be
+    /// atomic: the kernel moves first and renames then, so the device would
+    /// show up under the old name, and stay so where the new one is taken
+    /// (do_setlink in net/core/rtnetlink.c).
+    pub fn move_to(&mut self, index: u32, netns: &NetnsFile) -> Result<(), Error> {
+        let attributes = vec![LinkAttribute::NetNsFd(netns.as_fd().as_raw_fd())];
+        self.set("move the device to another namespace", index, attributes)
     }
 
     /// Have the kernel make no IPv6 address of its own. Fails with

@@ -183,10 +183,13 @@ impl Session {
         let Some(place) = &mut self.staging else {
             return Ok(());
         };
-        let Some(link) = place.netlink.link_by_name(&plan.device.staging_name)? else {
-            return Ok(());
-        };
-        gone_is_fine(place.netlink.delete_link(link.index))
+        // Under its final name only after a move that was not quite undone.
+        for name in [&plan.device.staging_name, &plan.device.name] {
+            if let Some(link) = place.netlink.link_by_name(name)? {
+                gone_is_fine(place.netlink.delete_link(link.index))?;
+            }
+        }
+        Ok(())
     }
 
     fn dress(&mut self, plan: &Plan) -> Result<(), Error> {
@@ -205,14 +208,22 @@ impl Session {
         let Self { target, staging: Some(staging), .. } = self else {
             return self.staging(plan).map(drop);
         };
+        // Renamed where nobody looks: in the target namespace it never has
+        // another name than its own.
         staging.netlink.set_up(link.index, false)?;
-        staging.netlink.move_to(link.index, &target.netns, &device.name).map_err(|error| {
-            if error.errno() == Some(Errno::EEXIST) {
-                let what = format!("move the device to {}", place(&plan.device.netns));
-                return Error::new(what, format!("device name {} is taken there", plan.device.name));
-            }
-            error
-        })?;
+        staging.netlink.rename(link.index, &device.name)?;
+        if let Err(error) = staging.netlink.move_to(link.index, &target.netns) {
+            let error = if error.errno() == Some(Errno::EEXIST) {
+                let what = format!("move the device to {}", place(&device.netns));
+                Error::new(what, format!("device name {} is taken there", device.name))
+            } else {
+                error
+            };
+            return match staging.netlink.rename(link.index, &device.staging_name) {
+                Ok(()) => Err(error),
+                Err(second) => Err(error.and(&second)),
+            };
+        }
         self.settle(plan).map_err(|error| self.also(error, plan, Self::move_out))
     }
 
@@ -257,9 +268,13 @@ impl Session {
         };
         let netlink = &mut self.target.netlink;
         gone_is_fine(netlink.set_up(link.index, false))?;
-        if let Some(staging) = &self.staging {
-            gone_is_fine(netlink.move_to(link.index, &staging.netns, &plan.device.staging_name))?;
+        if let Some(staging) = &mut self.staging {
+            gone_is_fine(netlink.move_to(link.index, &staging.netns))?;
             self.index = None;
+            // It may have got another number on the way.
+            if let Some(link) = staging.netlink.link_by_name(&plan.device.name)? {
+                staging.netlink.rename(link.index, &plan.device.staging_name)?;
+            }
         }
         Ok(())
     }

@@ -2,9 +2,9 @@
 //! names a netlink crate.
 //!
 //! Everything here may block and changes the namespace of the calling thread
-//! for a while, so it runs on the helper thread alone. `sys` holds the three
-//! system calls that nix has no safe wrapper of, and is the only file of the
-//! room with `unsafe`.
+//! for a while, so it runs on the helper thread alone. `sys` holds the four
+//! ioctls that nix has no safe wrapper of, and is the only file of the room
+//! with `unsafe`.
 #![deny(unsafe_code)]
 
 mod client;

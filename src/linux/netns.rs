@@ -1,13 +1,15 @@
 //! Network namespaces: open, enter for a while, make anonymous ones.
 
 use std::cell::Cell;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
+use nix::libc;
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 
 use super::error::Error;
 use super::sys;
@@ -40,10 +42,15 @@ impl NetnsFile {
             _ => format!("open network namespace {netns} ({})", path.display()),
         };
         let file = open(&path, &what)?;
-        match sys::is_net_namespace(file.as_fd()) {
+        // First the file system: an ioctl may mean anything to another file.
+        let is_namespace = fstatfs(&file).map(|stat| stat.filesystem_type() == NSFS_MAGIC);
+        let is_net = match is_namespace {
+            Ok(true) => sys::is_net_namespace(file.as_fd()),
+            other => other,
+        };
+        match is_net {
             Ok(true) => Ok(Self(file)),
-            Ok(false) => Err(Error::new(what, "it is a namespace, but not a network namespace")),
-            Err(Errno::ENOTTY) => Err(Error::new(what, "the file is not a network namespace")),
+            Ok(false) => Err(Error::new(what, "the file is not a network namespace")),
             Err(errno) => Err(Error::sys(what, errno)),
         }
     }
@@ -124,7 +131,8 @@ fn home() -> Result<OwnedFd, Error> {
 }
 
 fn open(path: &Path, what: &str) -> Result<OwnedFd, Error> {
-    // The standard library opens every file close-on-exec.
-    let file = File::open(path).map_err(|error| Error::io(what, &error))?;
-    Ok(file.into())
+    // The standard library opens every file close-on-exec. A FIFO that a user
+    // names by mistake must not hold this thread up.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    file.map(OwnedFd::from).map_err(|error| Error::io(what, &error))
 }

@@ -16,8 +16,8 @@ mod raw {
     nix::ioctl_write_int_bad!(tun_set_offload, nix::libc::TUNSETOFFLOAD);
 }
 
-/// Whether the file is a network namespace (`NS_GET_NSTYPE`, ioctl_ns(2)).
-/// `ENOTTY` when it is no namespace at all.
+/// Whether a file of nsfs is a network namespace (`NS_GET_NSTYPE`,
+/// ioctl_ns(2)).
 pub(super) fn is_net_namespace(file: BorrowedFd<'_>) -> nix::Result<bool> {
     // SAFETY: the file is open while it is borrowed; the request takes no
     // argument and writes nothing.

@@ -1,5 +1,7 @@
 //! What the kernel has against what the plan says. Pure.
 
+use std::collections::HashSet;
+
 use super::wire::{AddressFacts, LinkFacts, RouteFacts, as_kernel_has_it};
 use crate::engine::Plan;
 use crate::model::{IfAddress, ROUTE_PROTOCOL, Route, RouteKind};
@@ -61,18 +63,16 @@ fn address_differences(wanted: &[IfAddress], held: &[AddressFacts], found: &mut 
 }
 
 fn route_differences(wanted: &[Route], index: u32, held: &[RouteFacts], found: &mut Vec<String>) {
-    let is_held = |route: &Route| {
-        held.iter().any(|facts| {
-            facts.route == *route
-                && (route.kind != RouteKind::Unicast || facts.devices == [index])
-        })
-    };
-    for route in wanted.iter().filter(|route| !is_held(route)) {
+    // Sets: an uplink may carry a full table of routes.
+    let is_here = |facts: &&RouteFacts| facts.route.kind != RouteKind::Unicast || facts.devices == [index];
+    let here: HashSet<&Route> = held.iter().filter(is_here).map(|facts| &facts.route).collect();
+    for route in wanted.iter().filter(|route| !here.contains(route)) {
         found.push(format!("route {route} is missing"));
     }
+    let asked: HashSet<&Route> = wanted.iter().collect();
     let extra = held
         .iter()
-        .filter(|facts| facts.devices.contains(&index) && !wanted.contains(&facts.route));
+        .filter(|facts| facts.devices.contains(&index) && !asked.contains(&facts.route));
     for facts in extra {
         found.push(format!(
             "route {} of protocol {ROUTE_PROTOCOL} is there and was not asked for",
