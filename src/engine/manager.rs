@@ -237,6 +237,19 @@ impl Manager {
         self.answers.retain(|(waiting, _)| *waiting != client);
     }
 
+    /// Whether an answer to this client is still to come.
+    pub fn serves(&self, client: ClientId) -> bool {
+        let waits = |waiter: &Option<Waiter>| waiter.as_ref().is_some_and(|waiter| waiter.client() == client);
+        self.probes.iter().any(|probe| probe.client == Some(client))
+            || self.uplinks.iter().any(|uplink| waits(&uplink.waiter))
+            || self.answers.iter().any(|(waiting, _)| *waiting == client)
+    }
+
+    /// The uplinks, each with VPP's index of its interface.
+    pub fn uplinks(&self) -> impl Iterator<Item = (UplinkId, u32)> {
+        self.uplinks.iter().filter(|uplink| uplink.is_live()).map(|uplink| (uplink.id, uplink.plan.uplink))
+    }
+
     /// What `show hostnet` shows, of one uplink (`sw_if_index`) or of all.
     pub fn view(&self, vpp: &dyn Dataplane, kernel: &dyn Kernel, only: Option<u32>) -> View {
         let wanted = |uplink: &&Uplink| only.is_none_or(|index| index == uplink.plan.uplink);

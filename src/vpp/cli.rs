@@ -41,28 +41,32 @@ impl<'a> Session<'a> {
         unsafe { sys::hns_in_process(self.main.vm()) != 0 }
     }
 
-    /// Sleep until [`Waiter::wake`]; VPP goes on meanwhile. `ready` gets the
-    /// waiter before the sleep. Nothing borrowed from VPP or from a cell may
-    /// be held over this.
-    pub fn wait(&self, waiter: &Waiter) {
+    /// Who is to be woken for this command.
+    pub fn waiter(&self) -> Waiter {
+        // SAFETY: in a process (asked by the caller through `can_wait`).
+        Waiter(unsafe { sys::hns_current_process(self.main.vm()) })
+    }
+
+    /// Sleep until somebody wakes the [`Waiter`]; VPP goes on meanwhile.
+    /// Nothing borrowed from VPP or from a cell may be held over this.
+    pub fn wait(&self) {
         // SAFETY: in a process (asked by the caller through `can_wait`); the
         // C frame with the setjmp lives on this process's stack, which stays
-        // as it is while it sleeps, `waiter` included.
-        unsafe { sys::hns_wait(self.main.vm(), waiter.0.get()) };
+        // as it is while it sleeps.
+        unsafe { sys::hns_wait(self.main.vm()) };
     }
 }
 
-/// Where a sleeping command is woken. Shared between the sleeper's stack and
-/// whoever wakes it, on the main thread alone.
-#[derive(Debug, Default)]
-pub struct Waiter(std::cell::UnsafeCell<sys::hns_waiter_t>);
+/// A command that sleeps, by the process that it runs on.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiter(u32);
 
 impl Waiter {
-    /// Wake the command that sleeps here.
-    pub fn wake(&self, main: &Main<'_>) {
-        // SAFETY: on the main thread; the sleeper filled the structure before
-        // it went to sleep, and only it does so.
-        unsafe { sys::hns_wake(main.vm(), self.0.get()) };
+    /// Wake the command that sleeps here. Once, and only while it sleeps or is
+    /// about to: a later one on the same process would take it for its own.
+    pub fn wake(self, main: &Main<'_>) {
+        // SAFETY: on the main thread; CLI processes are never freed.
+        unsafe { sys::hns_wake(main.vm(), self.0) };
     }
 }
 

@@ -63,22 +63,28 @@ hns_in_process (vlib_main_t *vm)
   return vlib_in_process_context (vm);
 }
 
-void
-hns_wait (vlib_main_t *vm, hns_waiter_t *w)
+/* The event that wakes a sleeping command. VPP's one-time events, made for
+ * this, never wake anybody: the signal skips their state
+ * (vlib_process_signal_event_helper, 26.06). */
+#define HNS_WAKE ((uword) 0x686f73746e6574)
+
+u32
+hns_current_process (vlib_main_t *vm)
 {
-  vlib_one_time_waiting_process_t p = { 0 };
-  vlib_process_t *self = vlib_get_current_process (vm);
-  p.node_index = self->node_runtime.node_index;
-  p.one_time_event = vlib_process_create_one_time_event (vm, p.node_index, ~0);
-  w->node_index = p.node_index;
-  w->one_time_event = p.one_time_event;
-  vlib_process_wait_for_one_time_event (vm, 0, p.one_time_event);
+  return vlib_get_current_process (vm)->node_runtime.node_index;
 }
 
 void
-hns_wake (vlib_main_t *vm, const hns_waiter_t *w)
+hns_wait (vlib_main_t *vm)
 {
-  vlib_process_signal_one_time_event (vm, w->node_index, w->one_time_event, 0);
+  /* Other events of the process, such as input of its CLI session, wait. */
+  vlib_process_wait_for_event_with_type (vm, 0, HNS_WAKE);
+}
+
+void
+hns_wake (vlib_main_t *vm, u32 node_index)
+{
+  vlib_process_signal_event (vm, node_index, HNS_WAKE, 0);
 }
 
 f64

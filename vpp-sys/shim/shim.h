@@ -45,14 +45,10 @@ void hns_barrier_release (vlib_main_t *vm);
 typedef f64 (*hns_process_fn) (vlib_main_t *vm);
 void *hns_register_process (char *name, u32 log2_stack_bytes, hns_process_fn fn);
 void hns_process_signal (vlib_main_t *vm, u32 node_index);
-typedef struct
-{
-  u32 node_index;
-  u32 one_time_event;
-} hns_waiter_t;
 int hns_in_process (vlib_main_t *vm);
-void hns_wait (vlib_main_t *vm, hns_waiter_t *w);
-void hns_wake (vlib_main_t *vm, const hns_waiter_t *w);
+u32 hns_current_process (vlib_main_t *vm);
+void hns_wait (vlib_main_t *vm);
+void hns_wake (vlib_main_t *vm, u32 node_index);
 f64 hns_time_now (vlib_main_t *vm);
 
 /* file.c */

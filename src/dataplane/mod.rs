@@ -1,0 +1,460 @@
+//! The engine's hands in VPP: each step of a plan over the `vpp` room.
+//!
+//! Idempotent at VPP's edges: what was done is kept per uplink, because
+//! several of VPP's calls corrupt or leak when they are repeated.
+
+mod inspect;
+
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::engine::{Dataplane, Output, Plan, TapView, UplinkFacts, UplinkId, VppStep};
+#[cfg(feature = "faults")]
+use crate::engine::{Step, faults};
+use crate::model::{Backend, MacAddr};
+use crate::nodes;
+use crate::vpp::{Barrier, Main, NO_INTERFACE, driver, feature, interface, neighbor, punt, tap_plugin};
+
+/// What VPP has for the uplinks.
+#[derive(Debug, Default)]
+pub struct State {
+    uplinks: Vec<Uplink>,
+    /// What VPP punted before the first uplink, and how many uplinks want it
+    /// punted now: the setting is one for all of VPP.
+    punt_unknown: Option<(punt::Unknown, usize)>,
+}
+
+/// What VPP has for one uplink.
+#[derive(Debug)]
+struct Uplink {
+    id: UplinkId,
+    /// The uplink is still there.
+    present: bool,
+    tap: Option<Tap>,
+    /// From the helper, for the step that makes the tap.
+    staging: Option<PathBuf>,
+    tun: Option<OwnedFd>,
+    /// The punt redirects: family and receive interface of each.
+    redirects: Vec<(Family, u32)>,
+    punts_unknown: bool,
+}
+
+#[derive(Debug)]
+struct Tap {
+    sw_if_index: u32,
+    name: String,
+    backend: Backend,
+    mac: MacAddr,
+    /// Counters when it was made.
+    base: (u64, u64),
+    unnumbered: bool,
+    ip6: bool,
+    neighbours: bool,
+    /// VPP is deleting it: nothing on it is ours to undo any more.
+    dying: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    Ip4,
+    Ip6,
+}
+
+impl Family {
+    fn next_hop(self) -> IpAddr {
+        match self {
+            Self::Ip4 => Plan::PUNT_NEXT_HOP4.into(),
+            Self::Ip6 => Plan::PUNT_NEXT_HOP6.into(),
+        }
+    }
+}
+
+impl State {
+    fn uplink(&mut self, id: UplinkId) -> &mut Uplink {
+        let at = self.uplinks.iter().position(|uplink| uplink.id == id).unwrap_or_else(|| {
+            self.uplinks.push(Uplink {
+                id,
+                present: true,
+                tap: None,
+                staging: None,
+                tun: None,
+                redirects: Vec::new(),
+                punts_unknown: false,
+            });
+            self.uplinks.len() - 1
+        });
+        &mut self.uplinks[at]
+    }
+
+    /// The tap that steps may still touch.
+    fn living_tap(&mut self, id: UplinkId) -> Option<&mut Tap> {
+        self.uplink(id).tap.as_mut().filter(|tap| !tap.dying)
+    }
+
+    fn tap_or(&mut self, id: UplinkId) -> Result<&mut Tap, String> {
+        self.living_tap(id).ok_or_else(|| "the tap is gone".to_owned())
+    }
+
+    /// VPP is deleting an interface, the barrier is held. Whatever would point
+    /// to it afterwards is undone here and now; the rest follows in the plan's
+    /// own order. `lenders` are the uplinks with their interface.
+    pub fn interface_deleted(&mut self, barrier: &Barrier<'_>, sw_if_index: u32, lenders: &[(UplinkId, u32)]) {
+        for uplink in &mut self.uplinks {
+            let lends = lenders.contains(&(uplink.id, sw_if_index));
+            let Some(tap) = uplink.tap.as_mut().filter(|tap| !tap.dying) else { continue };
+            if lends {
+                uplink.present = false;
+                // The tap would borrow from whoever gets the index next.
+                if tap.unnumbered {
+                    tap.unnumbered = false;
+                    let _ = interface::set_unnumbered(barrier, tap.sw_if_index, sw_if_index, false);
+                }
+                // Keyed by the uplink's index, which is free for others soon.
+                delete_redirects(barrier, &mut uplink.redirects, |(_, rx)| rx == sw_if_index);
+            } else if tap.sw_if_index == sw_if_index {
+                tap.dying = true;
+                nodes::forget_tap(barrier, sw_if_index);
+                // They would drop every punted packet from now on.
+                delete_redirects(barrier, &mut uplink.redirects, |_| true);
+            }
+        }
+    }
+}
+
+fn delete_redirects(barrier: &Barrier<'_>, redirects: &mut Vec<(Family, u32)>, which: impl Fn((Family, u32)) -> bool) {
+    redirects.retain(|entry| {
+        let (family, rx) = *entry;
+        let gone = which(*entry);
+        if gone {
+            punt::delete_redirect(barrier, family == Family::Ip6, rx);
+        }
+        !gone
+    });
+}
+
+/// The dataplane for one call on VPP's main thread.
+#[derive(Debug)]
+pub struct Vpp<'a> {
+    /// The main thread.
+    pub main: &'a Main<'a>,
+    /// What VPP has for the uplinks.
+    pub state: &'a mut State,
+}
+
+impl Dataplane for Vpp<'_> {
+    fn inspect(&mut self, sw_if_index: u32, others: &[Arc<Plan>]) -> Result<UplinkFacts, String> {
+        let ours: Vec<(Family, u32)> =
+            self.state.uplinks.iter().flat_map(|uplink| uplink.redirects.iter().copied()).collect();
+        inspect::inspect(self.main, sw_if_index, others, &ours)
+    }
+
+    fn accept(&mut self, plan: &Plan, output: Output) {
+        let uplink = self.state.uplink(plan.id);
+        match output {
+            Output::None => {}
+            Output::Staging(path) => uplink.staging = Some(path),
+            Output::Tun(fd) => uplink.tun = Some(fd),
+        }
+    }
+
+    fn apply(&mut self, plan: &Plan, step: VppStep) -> Result<(), String> {
+        #[cfg(feature = "faults")]
+        faults::trip(Step::Vpp(step).name())?;
+        let barrier = self.main.barrier();
+        apply(&barrier, self.state, plan, step)
+    }
+
+    fn undo(&mut self, plan: &Plan, step: VppStep) -> Result<(), String> {
+        #[cfg(feature = "faults")]
+        faults::trip(&faults::undo_key(Step::Vpp(step)))?;
+        let barrier = self.main.barrier();
+        undo(&barrier, self.state, plan, step)
+    }
+
+    fn take_default_punt(&mut self, plan: &Plan) -> Result<(), String> {
+        let barrier = self.main.barrier();
+        for family in [Family::Ip4, Family::Ip6] {
+            if let Err(reason) = add_redirect(&barrier, self.state, plan.id, family, NO_INTERFACE) {
+                let uplink = self.state.uplink(plan.id);
+                delete_redirects(&barrier, &mut uplink.redirects, |(_, rx)| rx == NO_INTERFACE);
+                return Err(reason);
+            }
+        }
+        Ok(())
+    }
+
+    fn tap(&self, id: UplinkId) -> Option<TapView> {
+        let tap = self.state.uplinks.iter().find(|uplink| uplink.id == id)?.tap.as_ref()?;
+        let (rx, tx) = interface::counters(self.main, tap.sw_if_index);
+        Some(TapView {
+            name: tap.name.clone(),
+            sw_if_index: tap.sw_if_index,
+            to_host_packets: tx.saturating_sub(tap.base.1),
+            from_host_packets: rx.saturating_sub(tap.base.0),
+        })
+    }
+
+    fn forget(&mut self, id: UplinkId) {
+        self.state.uplinks.retain(|uplink| uplink.id != id);
+    }
+}
+
+fn apply(barrier: &Barrier<'_>, state: &mut State, plan: &Plan, step: VppStep) -> Result<(), String> {
+    let id = plan.id;
+    match step {
+        VppStep::Tap => create_tap(barrier, state.uplink(id), plan),
+        VppStep::Mtu => {
+            interface::set_mtu(barrier, state.tap_or(id)?.sw_if_index, plan.device.mtu);
+            Ok(())
+        }
+        VppStep::Tables => match plan.tables {
+            // Where every interface begins.
+            (0, 0) => Ok(()),
+            tables => interface::bind_tables(barrier, state.tap_or(id)?.sw_if_index, tables),
+        },
+        VppStep::Unnumbered => {
+            let tap = state.tap_or(id)?;
+            interface::set_unnumbered(barrier, tap.sw_if_index, plan.uplink, true)?;
+            tap.unnumbered = true;
+            Ok(())
+        }
+        VppStep::Ip6 => {
+            let tap = state.tap_or(id)?;
+            interface::enable_ip6(barrier, tap.sw_if_index)?;
+            tap.ip6 = true;
+            interface::suppress_router_advertisements(barrier, tap.sw_if_index).inspect_err(|_| {
+                interface::disable_ip6(barrier, tap.sw_if_index);
+                tap.ip6 = false;
+            })
+        }
+        VppStep::Features => enable_features(barrier, state.tap_or(id)?, plan),
+        VppStep::Neighbours => {
+            let tap = state.tap_or(id)?;
+            tap.neighbours = true;
+            for family in [Family::Ip4, Family::Ip6] {
+                let added = neighbor::add(barrier, tap.sw_if_index, family.next_hop(), plan.device.mac);
+                if let Err(reason) = added {
+                    delete_neighbours(barrier, tap);
+                    return Err(reason);
+                }
+            }
+            Ok(())
+        }
+        VppStep::PuntUnknown => {
+            if !std::mem::replace(&mut state.uplink(id).punts_unknown, true) {
+                let (_, users) = state.punt_unknown.get_or_insert_with(|| (punt::Unknown::get(barrier), 0));
+                *users += 1;
+                punt::Unknown::ALL.set(barrier);
+            }
+            Ok(())
+        }
+        VppStep::Redirect4 => add_redirect(barrier, state, id, Family::Ip4, receive_interface(plan)),
+        VppStep::Redirect6 => add_redirect(barrier, state, id, Family::Ip6, receive_interface(plan)),
+        VppStep::TapUp => interface::set_admin_up(barrier, state.tap_or(id)?.sw_if_index, true),
+        VppStep::Verify => verify(barrier, state, plan),
+    }
+}
+
+fn undo(barrier: &Barrier<'_>, state: &mut State, plan: &Plan, step: VppStep) -> Result<(), String> {
+    let id = plan.id;
+    match step {
+        VppStep::Verify | VppStep::Mtu => Ok(()),
+        VppStep::TapUp => match state.living_tap(id) {
+            Some(tap) => interface::set_admin_up(barrier, tap.sw_if_index, false),
+            None => Ok(()),
+        },
+        VppStep::Redirect4 | VppStep::Redirect6 => {
+            let family = if step == VppStep::Redirect4 { Family::Ip4 } else { Family::Ip6 };
+            delete_redirects(barrier, &mut state.uplink(id).redirects, |(of, _)| of == family);
+            Ok(())
+        }
+        VppStep::PuntUnknown => {
+            if std::mem::replace(&mut state.uplink(id).punts_unknown, false) {
+                if let Some((before, users)) = state.punt_unknown.as_mut() {
+                    *users -= 1;
+                    if *users == 0 {
+                        before.set(barrier);
+                        state.punt_unknown = None;
+                    }
+                }
+            }
+            Ok(())
+        }
+        VppStep::Neighbours => {
+            if let Some(tap) = state.living_tap(id).filter(|tap| tap.neighbours) {
+                delete_neighbours(barrier, tap);
+            }
+            Ok(())
+        }
+        VppStep::Features => match state.living_tap(id) {
+            Some(tap) => disable_features(barrier, tap),
+            None => Ok(()),
+        },
+        VppStep::Ip6 => {
+            if let Some(tap) = state.living_tap(id).filter(|tap| tap.ip6) {
+                interface::disable_ip6(barrier, tap.sw_if_index);
+                tap.ip6 = false;
+            }
+            Ok(())
+        }
+        VppStep::Unnumbered => {
+            if let Some(tap) = state.living_tap(id).filter(|tap| tap.unnumbered) {
+                interface::set_unnumbered(barrier, tap.sw_if_index, plan.uplink, false)?;
+                tap.unnumbered = false;
+            }
+            Ok(())
+        }
+        VppStep::Tables => match state.living_tap(id) {
+            Some(tap) if plan.tables != (0, 0) => interface::bind_tables(barrier, tap.sw_if_index, (0, 0)),
+            _ => Ok(()),
+        },
+        VppStep::Tap => delete_tap(barrier, state.uplink(id)),
+    }
+}
+
+fn create_tap(barrier: &Barrier<'_>, uplink: &mut Uplink, plan: &Plan) -> Result<(), String> {
+    // Of the published design, one for each uplink: locally administered, and
+    // known by heart to those who look at the host's neighbours.
+    let [.., number] = plan.id.0.to_be_bytes();
+    let mac = MacAddr([0x02, 0xca, 0x11, 0xc0, 0xfd, number]);
+    let sw_if_index = match plan.backend {
+        Backend::Vhost => {
+            let staging = uplink.staging.as_ref().ok_or("the helper made no staging namespace")?;
+            tap_plugin::create(
+                barrier,
+                &tap_plugin::Create {
+                    namespace: &staging.to_string_lossy(),
+                    host_if: &plan.device.staging_name,
+                    host_mac: plan.device.mac,
+                    mac,
+                    host_mtu: plan.device.mtu,
+                },
+            )?
+        }
+        Backend::Builtin => {
+            let fd = uplink.tun.take().ok_or("the helper made no TAP device")?;
+            driver::create(barrier, fd, mac)?
+        }
+    };
+    let name = interface::get(barrier, sw_if_index).map(|tap| tap.name).unwrap_or_default();
+    uplink.tap = Some(Tap {
+        sw_if_index,
+        name,
+        backend: plan.backend,
+        mac,
+        base: interface::counters(barrier, sw_if_index),
+        unnumbered: false,
+        ip6: false,
+        neighbours: false,
+        dying: false,
+    });
+    Ok(())
+}
+
+fn delete_tap(barrier: &Barrier<'_>, uplink: &mut Uplink) -> Result<(), String> {
+    // A file that no interface was made of goes, and the device with it.
+    uplink.tun = None;
+    let Some(tap) = uplink.tap.as_mut() else { return Ok(()) };
+    if tap.dying {
+        uplink.tap = None;
+        return Ok(());
+    }
+    // VPP calls `interface_deleted` inside, for which the state is in use.
+    tap.dying = true;
+    let deleted = match tap.backend {
+        Backend::Vhost => tap_plugin::delete(barrier, tap.sw_if_index),
+        Backend::Builtin if driver::delete(barrier, tap.sw_if_index) => Ok(()),
+        Backend::Builtin => Err(format!("{} is not a tap of ours", tap.name)),
+    };
+    match deleted {
+        Ok(()) => {
+            uplink.tap = None;
+            Ok(())
+        }
+        Err(reason) => {
+            tap.dying = false;
+            Err(reason)
+        }
+    }
+}
+
+fn enable_features(barrier: &Barrier<'_>, tap: &Tap, plan: &Plan) -> Result<(), String> {
+    let own = plan.config.addresses.iter().map(crate::model::IfAddress::addr).collect();
+    nodes::set_tap(
+        barrier,
+        nodes::Tap { sw_if_index: tap.sw_if_index, uplink: plan.uplink, mac: tap.mac, own },
+    );
+    for one in &nodes::FEATURES {
+        if let Err(reason) = feature::set(barrier, one, tap.sw_if_index, true) {
+            return Err(match disable_features(barrier, tap) {
+                Ok(()) => reason,
+                Err(again) => format!("{reason}; {again}"),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn disable_features(barrier: &Barrier<'_>, tap: &Tap) -> Result<(), String> {
+    for one in nodes::FEATURES.iter().rev() {
+        feature::set(barrier, one, tap.sw_if_index, false)?;
+    }
+    nodes::forget_tap(barrier, tap.sw_if_index);
+    Ok(())
+}
+
+fn delete_neighbours(barrier: &Barrier<'_>, tap: &mut Tap) {
+    for family in [Family::Ip6, Family::Ip4] {
+        neighbor::delete(barrier, tap.sw_if_index, family.next_hop());
+    }
+    tap.neighbours = false;
+}
+
+/// The default redirect is stored under "any interface"; one for all of VPP.
+fn receive_interface(plan: &Plan) -> u32 {
+    if plan.default_punt { NO_INTERFACE } else { plan.uplink }
+}
+
+fn add_redirect(
+    barrier: &Barrier<'_>,
+    state: &mut State,
+    id: UplinkId,
+    family: Family,
+    rx: u32,
+) -> Result<(), String> {
+    let tap = state.tap_or(id)?.sw_if_index;
+    let uplink = state.uplink(id);
+    if uplink.redirects.contains(&(family, rx)) {
+        return Ok(());
+    }
+    punt::add_redirect(barrier, rx, tap, family.next_hop())?;
+    uplink.redirects.push((family, rx));
+    Ok(())
+}
+
+/// Ask VPP what it has, and name every difference.
+fn verify(barrier: &Barrier<'_>, state: &mut State, plan: &Plan) -> Result<(), String> {
+    let rx = receive_interface(plan);
+    let tap = state.tap_or(plan.id)?.sw_if_index;
+    let Some(found) = interface::get(barrier, tap) else { return Err("the tap is gone".to_owned()) };
+    let mut wrong = Vec::new();
+    let mut check = |right: bool, what: &str| {
+        if !right {
+            wrong.push(what.to_owned());
+        }
+    };
+    check(found.admin_up, "the tap is not up");
+    check(found.unnumbered, "the tap is not unnumbered");
+    check(found.tables == plan.tables, "the tap is in other tables than the uplink");
+    check(found.mtu == plan.device.mtu, "the tap has another MTU than the host's device");
+    check(!interface::sends_router_advertisements(barrier, tap), "VPP sends router advertisements on the tap");
+    check(punt::redirect_exists(barrier, false, rx), "the IPv4 punt redirect is missing");
+    check(punt::redirect_exists(barrier, true, rx), "the IPv6 punt redirect is missing");
+    check(punt::Unknown::get(barrier) == punt::Unknown::ALL, "unknown TCP and UDP ports are not punted");
+    for one in &nodes::FEATURES {
+        check(feature::is_enabled(barrier, one, tap), &format!("{} is not enabled", one.node.to_string_lossy()));
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
+}

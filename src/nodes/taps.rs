@@ -1,0 +1,42 @@
+//! What the nodes know of our taps. Changed under the barrier, read without a
+//! lock.
+
+use std::net::IpAddr;
+
+use crate::model::MacAddr;
+use crate::vpp::node::Context;
+use crate::vpp::{Barrier, BarrierCell};
+
+/// A tap of ours, as the nodes see it.
+#[derive(Clone, Debug)]
+pub struct Tap {
+    /// VPP's index of the tap.
+    pub sw_if_index: u32,
+    /// VPP's index of its uplink.
+    pub uplink: u32,
+    /// MAC of VPP's side: what every neighbour of the host's resolves to.
+    pub mac: MacAddr,
+    /// The host's own addresses: nobody answers for those.
+    pub own: Vec<IpAddr>,
+}
+
+/// A handful at most, so a list is the fastest.
+static TAPS: BarrierCell<Vec<Tap>> = BarrierCell::new(Vec::new());
+
+/// Make a tap known, or change what is known of it.
+pub fn set_tap(barrier: &Barrier<'_>, tap: Tap) {
+    TAPS.write(barrier, |taps| {
+        taps.retain(|known| known.sw_if_index != tap.sw_if_index);
+        taps.push(tap);
+    });
+}
+
+/// Know a tap no more.
+pub fn forget_tap(barrier: &Barrier<'_>, sw_if_index: u32) {
+    TAPS.write(barrier, |taps| taps.retain(|known| known.sw_if_index != sw_if_index));
+}
+
+/// The tap of that index.
+pub(super) fn find<'n>(ctx: &'n Context<'_>, sw_if_index: u32) -> Option<&'n Tap> {
+    TAPS.read(ctx).iter().find(|tap| tap.sw_if_index == sw_if_index)
+}
