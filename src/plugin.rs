@@ -106,7 +106,7 @@ fn run_process(main: &Main<'_>) -> Option<Duration> {
             });
         }
         if plugin.manager.wants_tick() {
-            plugin.with_manager(main, |manager, hands| manager.tick(hands));
+            plugin.with_manager(main, Manager::tick);
         }
         wake_sleepers(main, plugin);
         // An undo within the tick may have brought reports already.
@@ -185,12 +185,12 @@ fn run_command(session: &Session<'_>, number: usize, rest: &str) -> Result<Strin
     let main = session.main();
     let command = grammar::COMMANDS.get(number).ok_or("no such command")?;
     let rest = rest.lines().next().unwrap_or_default();
+    // An uplink of ours is found even after VPP has deleted its interface.
+    let known = |word: &str| with(main, |plugin| plugin.manager.find(word)).flatten();
     let resolve = |word: &str| {
-        cli::resolve_interface(
-            word,
-            &|name: &str| interface::by_name(main, name),
-            &|index: u32| interface::get(main, index).is_some(),
-        )
+        let by_name = |name: &str| interface::by_name(main, name);
+        let exists = |index: u32| interface::get(main, index).is_some();
+        cli::resolve_interface(word, by_name, exists).or_else(|| known(word))
     };
     // VPP puts the command's path before an error itself.
     let request = cli::parse(command, rest, &resolve).map_err(|error| error.cause.to_string())?;
@@ -236,7 +236,7 @@ fn exit(main: &Main<'_>) {
     let deadline = Instant::now() + EXIT_WAIT;
     let _ = guard(|| {
         with(main, |plugin| {
-            plugin.with_manager(main, |manager, hands| manager.shutdown(hands));
+            plugin.with_manager(main, Manager::shutdown);
             while !plugin.manager.is_idle() && plugin.helper.await_report(deadline) {
                 plugin.helper.quiet();
                 while let Some(report) = plugin.helper.next_report() {

@@ -20,10 +20,8 @@ fn main() {
     println!("cargo:rerun-if-changed=shim");
     match build() {
         Ok(()) => {}
-        Err(text) => {
-            eprintln!("{text}");
-            std::process::exit(1);
-        }
+        // One line to cargo, which shows it as the error that it is.
+        Err(text) => println!("cargo::error={}", text.replace('\n', " ")),
     }
 }
 

@@ -42,6 +42,7 @@ struct Uplink {
 }
 
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "what was done, each undone alone")]
 struct Tap {
     sw_if_index: u32,
     name: String,
@@ -271,13 +272,13 @@ fn undo(barrier: &Barrier<'_>, state: &mut State, plan: &Plan, step: VppStep) ->
             Ok(())
         }
         VppStep::PuntUnknown => {
-            if std::mem::replace(&mut state.uplink(id).punts_unknown, false) {
-                if let Some((before, users)) = state.punt_unknown.as_mut() {
-                    *users -= 1;
-                    if *users == 0 {
-                        before.set(barrier);
-                        state.punt_unknown = None;
-                    }
+            if std::mem::replace(&mut state.uplink(id).punts_unknown, false)
+                && let Some((before, users)) = state.punt_unknown.as_mut()
+            {
+                *users -= 1;
+                if *users == 0 {
+                    before.set(barrier);
+                    state.punt_unknown = None;
                 }
             }
             Ok(())

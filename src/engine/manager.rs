@@ -245,6 +245,15 @@ impl Manager {
             || self.answers.iter().any(|(waiting, _)| *waiting == client)
     }
 
+    /// VPP's index of an uplink of ours by its name or index, whether or not
+    /// VPP still has the interface.
+    pub fn find(&self, word: &str) -> Option<u32> {
+        let index = word.parse::<u32>().ok();
+        let plans = || self.uplinks.iter().map(|uplink| &uplink.plan);
+        let by_name = plans().find(|plan| plan.uplink_name == word);
+        by_name.or_else(|| plans().find(|plan| Some(plan.uplink) == index)).map(|plan| plan.uplink)
+    }
+
     /// The uplinks, each with VPP's index of its interface.
     pub fn uplinks(&self) -> impl Iterator<Item = (UplinkId, u32)> {
         self.uplinks.iter().filter(|uplink| uplink.is_live()).map(|uplink| (uplink.id, uplink.plan.uplink))

@@ -1,6 +1,8 @@
 //! `hostnet-tap<N>-tx`: frames to the host, by our own TAP driver. VPP makes
 //! the node from the driver's class, one for each interface.
 
+use std::fmt::Write as _;
+
 use crate::vpp::driver::{Driver, TxError, TxTrace};
 
 /// The numbers of [`DRIVER`]'s `tx_errors`.
@@ -26,11 +28,12 @@ fn number(error: TxError) -> u16 {
 fn format(trace: &TxTrace) -> String {
     let h = &trace.header;
     let mut out = format!("to the host by sw_if_index {}: {} bytes", trace.sw_if_index, trace.length);
+    // Writing to a String cannot fail.
     if h.flags != 0 {
-        out.push_str(&format!(", checksum from {} at {}", h.checksum.0, h.checksum.1));
+        let _ = write!(out, ", checksum from {} at {}", h.checksum.0, h.checksum.1);
     }
     if h.gso_type != 0 {
-        out.push_str(&format!(", GSO type {} segments of {}", h.gso_type, h.gso_size));
+        let _ = write!(out, ", GSO type {} segments of {}", h.gso_type, h.gso_size);
     }
     out
 }

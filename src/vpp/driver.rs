@@ -15,7 +15,7 @@ use once_cell::sync::OnceCell;
 use smallvec::SmallVec;
 use vpp_sys as sys;
 
-use super::node::{Context, FRAME_SIZE, write_text};
+use super::node::{Context, FRAME_SIZE, u32_of, write_text};
 use super::{Barrier, BarrierCell, Main, guard};
 use crate::model::MacAddr;
 
@@ -122,7 +122,7 @@ pub(super) fn register(driver: &'static Driver) {
         format_tx_trace: Some(format_tx),
         describe: Some(describe),
         admin: Some(admin),
-        n_tx_errors: u32::try_from(errors.len()).unwrap_or(0),
+        n_tx_errors: u32_of(errors.len()),
         tx_errors: errors.as_mut_ptr(),
     };
     let _ = DRIVER.set(driver);
@@ -253,7 +253,7 @@ unsafe extern "C" fn transmit(
             }
         }
     });
-    let n = u32::try_from(buffers.len()).unwrap_or(0);
+    let n = u32_of(buffers.len());
     // SAFETY: the buffers are this frame's; each is freed once.
     unsafe {
         if dropped > 0 {
@@ -272,7 +272,7 @@ fn send(ctx: &Context<'_>, instance: &Instance, index: u32) -> Result<(), TxErro
     let (buffer, n) = unsafe {
         let buffer = sys::hns_buffer(ctx.vm(), index);
         sys::hns_buffer_offload(buffer, &raw mut header);
-        let room = TX_SEGMENTS as u32;
+        let room = u32_of(TX_SEGMENTS);
         let (bases, lengths) = (bases.as_mut_ptr(), lengths.as_mut_ptr());
         (buffer, sys::hns_buffer_segments(ctx.vm(), index, bases, lengths, room))
     };
@@ -294,7 +294,7 @@ fn send(ctx: &Context<'_>, instance: &Instance, index: u32) -> Result<(), TxErro
         let trace = TxTrace { sw_if_index: instance.sw_if_index, length, header: shown(&header) };
         // SAFETY: VPP gives room for the size asked for.
         unsafe {
-            let size = size_of::<TxTrace>() as u32;
+            let size = u32_of(size_of::<TxTrace>());
             let room = sys::hns_buffer_add_trace(ctx.vm(), ctx.node(), buffer, size);
             room.cast::<TxTrace>().write_unaligned(trace);
         }
@@ -365,7 +365,7 @@ pub unsafe extern "C" fn input_entry<N: InputNode>(
     let mut numbers = [0_u32; 64];
     // SAFETY: the array has the room named; the node is an input node.
     let n = unsafe {
-        sys::hns_driver_pending(vm, node, numbers.as_mut_ptr(), numbers.len() as u32)
+        sys::hns_driver_pending(vm, node, numbers.as_mut_ptr(), u32_of(numbers.len()))
     };
     let mut received = 0;
     for number in numbers.iter().take(n as usize) {
@@ -396,7 +396,7 @@ impl Spare<'_> {
         // SAFETY: the array has room for what is missing.
         let got = unsafe {
             let at = self.indices[self.len..].as_mut_ptr();
-            sys::hns_buffer_alloc(self.ctx.vm(), at, missing as u32)
+            sys::hns_buffer_alloc(self.ctx.vm(), at, u32_of(missing))
         };
         self.len += got as usize;
         self.len == RX_SEGMENTS
@@ -415,7 +415,7 @@ impl Drop for Spare<'_> {
     fn drop(&mut self) {
         // SAFETY: these buffers are ours alone.
         unsafe {
-            sys::hns_buffer_free(self.ctx.vm(), self.indices.as_mut_ptr(), self.len as u32);
+            sys::hns_buffer_free(self.ctx.vm(), self.indices.as_mut_ptr(), u32_of(self.len));
         }
     }
 }
@@ -462,7 +462,7 @@ fn receive<N: InputNode>(ctx: &Context<'_>, instance: &Instance) -> u64 {
                 ctx.vm(),
                 ctx.node(),
                 packets.as_mut_ptr(),
-                n as u32,
+                u32_of(n),
                 instance.sw_if_index,
                 instance.hw_if_index,
                 bytes,
@@ -514,7 +514,7 @@ fn read_frame(
         sys::hns_buffer_rx_chain(
             ctx.vm(),
             spare.indices.as_ptr(),
-            used as u32,
+            u32_of(used),
             length,
             instance.sw_if_index,
         );
@@ -533,7 +533,7 @@ fn trace(ctx: &Context<'_>, instance: &Instance, packets: &[u32], lengths: &[u32
             if left == 0 {
                 break;
             }
-            let size = size_of::<RxTrace>() as u32;
+            let size = u32_of(size_of::<RxTrace>());
             let room = sys::hns_trace_rx(ctx.vm(), ctx.node(), *index, size);
             if !room.is_null() {
                 let trace = RxTrace { sw_if_index: instance.sw_if_index, length: *length };

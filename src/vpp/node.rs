@@ -186,9 +186,9 @@ pub(super) fn register(node: &'static Node) {
         function: node.function,
         format_trace: node.format_trace,
         is_input: u32::from(node.input),
-        n_errors: count(errors.len()),
+        n_errors: u32_of(errors.len()),
         error_strings: errors.as_mut_ptr(),
-        n_next_nodes: count(nexts.len()),
+        n_next_nodes: u32_of(nexts.len()),
         next_nodes: nexts.as_mut_ptr(),
     };
     // SAFETY: at load on the main thread; all that is kept is static.
@@ -198,7 +198,8 @@ pub(super) fn register(node: &'static Node) {
     }
 }
 
-fn count(n: usize) -> u32 {
+/// A small number for C.
+pub(super) fn u32_of(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
@@ -268,7 +269,7 @@ fn add_trace<T: Copy>(ctx: &Context<'_>, buffer: *mut sys::vlib_buffer_t, trace:
     // SAFETY: VPP gives room for the size asked for, without a promise of
     // alignment.
     unsafe {
-        let size = u32::try_from(size_of::<T>()).unwrap_or(0);
+        let size = u32_of(size_of::<T>());
         let room = sys::hns_buffer_add_trace(ctx.vm, ctx.node, buffer, size);
         if !room.is_null() {
             room.cast::<T>().write_unaligned(*trace);

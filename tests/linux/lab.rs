@@ -21,7 +21,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 
 /// Every Linux step of the builtin backend, in the plan's order.
-pub const STEPS: [LinuxStep; 9] = [
+pub(crate) const STEPS: [LinuxStep; 9] = [
     LinuxStep::Namespaces,
     LinuxStep::TunDevice,
     LinuxStep::Dress,
@@ -37,17 +37,17 @@ pub const STEPS: [LinuxStep; 9] = [
 const PATIENCE_MS: u16 = 30_000;
 
 /// The test thread is in a namespace of its own; so is every program it runs.
-pub struct Lab {
+pub(crate) struct Lab {
     own: File,
     main: Option<MainEnd>,
     helper: Option<JoinHandle<()>>,
     /// What the TAP device lives by; VPP's in real life.
-    pub tun: Option<OwnedFd>,
-    pub staging: Option<PathBuf>,
+    pub(crate) tun: Option<OwnedFd>,
+    pub(crate) staging: Option<PathBuf>,
 }
 
 impl Lab {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         assert!(
             nix::unistd::geteuid().is_root(),
             "these tests make network namespaces and TAP devices: run them as root"
@@ -60,34 +60,34 @@ impl Lab {
         lab
     }
 
-    pub fn start_helper(&mut self) {
+    pub(crate) fn start_helper(&mut self) {
         let (main, end) = bridge().unwrap();
         self.helper = Some(helper::spawn(end).unwrap());
         self.main = Some(main);
     }
 
-    pub fn stop_helper(&mut self) {
+    pub(crate) fn stop_helper(&mut self) {
         self.submit(Command::Stop);
         self.join();
         assert!(self.main.as_ref().unwrap().report().is_none(), "a stopped helper says nothing more");
         self.main = None;
     }
 
-    pub fn join(&mut self) {
+    pub(crate) fn join(&mut self) {
         self.helper.take().unwrap().join().unwrap();
     }
 
     /// This test's namespace as the user would name it.
-    pub fn netns(&self) -> Netns {
+    pub(crate) fn netns(&self) -> Netns {
         Netns::Path(PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.own.as_fd().as_raw_fd())))
     }
 
-    pub fn submit(&self, command: Command) {
+    pub(crate) fn submit(&self, command: Command) {
         self.main.as_ref().unwrap().submit(command).unwrap();
     }
 
     /// The helper's next report.
-    pub fn report(&self) -> Report {
+    pub(crate) fn report(&self) -> Report {
         let main = self.main.as_ref().unwrap();
         loop {
             main.quiet();
@@ -100,7 +100,7 @@ impl Lab {
         }
     }
 
-    pub fn probe(&self, netns: Netns, name: Option<&str>) -> LinuxFacts {
+    pub(crate) fn probe(&self, netns: Netns, name: Option<&str>) -> LinuxFacts {
         let name = name.map(|name| name.parse().unwrap());
         self.submit(Command::Probe { uplink: UplinkId(3), netns, name });
         match self.report() {
@@ -109,7 +109,7 @@ impl Lab {
         }
     }
 
-    pub fn apply(&mut self, plan: &Arc<Plan>, step: LinuxStep) -> Result<(), String> {
+    pub(crate) fn apply(&mut self, plan: &Arc<Plan>, step: LinuxStep) -> Result<(), String> {
         self.submit(Command::Apply { plan: Arc::clone(plan), step });
         match self.report() {
             Report::Applied { uplink, step: of, result } => {
@@ -125,7 +125,7 @@ impl Lab {
         }
     }
 
-    pub fn undo(&self, plan: &Arc<Plan>, step: LinuxStep) -> Result<(), String> {
+    pub(crate) fn undo(&self, plan: &Arc<Plan>, step: LinuxStep) -> Result<(), String> {
         self.submit(Command::Undo { plan: Arc::clone(plan), step });
         match self.report() {
             Report::Undone { uplink, step: of, result } => {
@@ -137,27 +137,27 @@ impl Lab {
     }
 
     /// All steps up to and without `end`.
-    pub fn apply_until(&mut self, plan: &Arc<Plan>, end: LinuxStep) {
+    pub(crate) fn apply_until(&mut self, plan: &Arc<Plan>, end: LinuxStep) {
         for step in STEPS.into_iter().take_while(|step| *step != end) {
             assert_eq!(self.apply(plan, step), Ok(()), "{step:?}");
         }
     }
 
-    pub fn apply_all(&mut self, plan: &Arc<Plan>) {
+    pub(crate) fn apply_all(&mut self, plan: &Arc<Plan>) {
         for step in STEPS {
             assert_eq!(self.apply(plan, step), Ok(()), "{step:?}");
         }
     }
 
     /// Back from where `end` failed.
-    pub fn undo_before(&mut self, plan: &Arc<Plan>, end: LinuxStep) {
+    pub(crate) fn undo_before(&mut self, plan: &Arc<Plan>, end: LinuxStep) {
         let done: Vec<LinuxStep> = STEPS.into_iter().take_while(|step| *step != end).collect();
         for step in done.into_iter().rev() {
             assert_eq!(self.undo(plan, step), Ok(()), "{step:?}");
         }
     }
 
-    pub fn undo_all(&mut self, plan: &Arc<Plan>) {
+    pub(crate) fn undo_all(&mut self, plan: &Arc<Plan>) {
         for step in STEPS.into_iter().rev() {
             assert_eq!(self.undo(plan, step), Ok(()), "{step:?}");
         }
@@ -166,7 +166,7 @@ impl Lab {
     /// Everything in this namespace, by a program that is not ours and by our
     /// own reading.
     #[allow(clippy::unused_self, reason = "a lab's maker is in its namespace; nobody else is to call it")]
-    pub fn dump(&self) -> String {
+    pub(crate) fn dump(&self) -> String {
         let mut text = String::new();
         for args in [
             &["-j", "-d", "addr"][..],
@@ -199,7 +199,7 @@ impl Drop for Lab {
 }
 
 /// Run a program in this thread's namespace; its output.
-pub fn run(program: &str, args: &[&str]) -> String {
+pub(crate) fn run(program: &str, args: &[&str]) -> String {
     let output = Process::new(program).args(args).output().unwrap();
     assert!(
         output.status.success(),
@@ -210,17 +210,17 @@ pub fn run(program: &str, args: &[&str]) -> String {
 }
 
 /// `ip -j`, parsed.
-pub fn ip(args: &[&str]) -> Vec<serde_json::Value> {
+pub(crate) fn ip(args: &[&str]) -> Vec<serde_json::Value> {
     let text = run("ip", &[&["-j", "-d"], args].concat());
     if text.trim().is_empty() { Vec::new() } else { serde_json::from_str(&text).unwrap() }
 }
 
-pub fn address(text: &str) -> IfAddress {
+pub(crate) fn address(text: &str) -> IfAddress {
     let (addr, len) = text.split_once('/').unwrap();
     IfAddress::new(addr.parse().unwrap(), len.parse().unwrap()).unwrap()
 }
 
-pub fn route(prefix: &str, gateways: &[(&str, u16)]) -> Route {
+pub(crate) fn route(prefix: &str, gateways: &[(&str, u16)]) -> Route {
     let next_hops = gateways
         .iter()
         .map(|(gateway, weight)| NextHop {
@@ -233,7 +233,7 @@ pub fn route(prefix: &str, gateways: &[(&str, u16)]) -> Route {
 }
 
 /// A plan with every kind of address and route.
-pub fn rich_plan(netns: Netns) -> Plan {
+pub(crate) fn rich_plan(netns: Netns) -> Plan {
     let mut cluster4 = route("10.96.0.0/12", &[("10.77.0.1", 1)]);
     cluster4.mtu = Some(1440);
     let mut cluster6 = route("fd96::/108", &[("fe80::1", 1)]);

@@ -175,6 +175,8 @@ impl FakeKernel {
     /// Carry out the oldest command, as the helper thread would.
     pub(super) fn work(&mut self) -> Option<Report> {
         match self.queue.pop_front()? {
+            #[cfg(feature = "faults")]
+            Command::Panic => None,
             Command::Probe { uplink, .. } => {
                 let facts = LinuxFacts { refusals: self.probe_refusals.clone(), vhost_missing: None };
                 Some(Report::Probed { uplink, facts })
