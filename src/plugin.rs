@@ -22,7 +22,7 @@ use crate::vpp::{Main, MainCell, guard, interface};
 use crate::{helper, nodes, vpp};
 
 /// What VPP calls.
-pub(crate) static HOOKS: Hooks = Hooks {
+static HOOKS: Hooks = Hooks {
     init: |main| vpp::log::install(main),
     exit,
     interface_deleted,
@@ -33,6 +33,8 @@ pub(crate) static HOOKS: Hooks = Hooks {
     commands,
     run: run_command,
 };
+
+vpp::registration::register_plugin!(HOOKS);
 
 /// How often what is stuck is tried again.
 const TICK: Duration = Duration::from_secs(1);

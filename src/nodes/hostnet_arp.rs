@@ -8,8 +8,8 @@
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
-use super::taps;
-use super::wire::{ETHERNET_LEN, ETHERTYPE_ARP, array, be16, ethernet};
+use super::shared::taps;
+use super::shared::wire::{ETHERNET_LEN, ETHERTYPE_ARP, array, be16, ethernet};
 use crate::model::MacAddr;
 use crate::vpp::node::{Context, Next, Node, Packet, PacketNode, entry, format_trace};
 

@@ -9,7 +9,7 @@
 //! To an IPv6 link-local address the host speaks on the uplink's link: from
 //! here on the packet counts as received there.
 
-use super::taps;
+use super::shared::taps;
 use crate::vpp::node::{Context, Next, Node, Packet, PacketNode, entry, format_trace};
 
 /// The number of [`NODE`]'s `errors`.

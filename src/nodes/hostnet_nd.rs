@@ -9,8 +9,8 @@
 use std::fmt::Write as _;
 use std::net::Ipv6Addr;
 
-use super::taps;
-use super::wire::{ETHERNET_LEN, ETHERTYPE_IP6, array, checksum6, ethernet};
+use super::shared::taps;
+use super::shared::wire::{ETHERNET_LEN, ETHERTYPE_IP6, array, checksum6, ethernet};
 use crate::model::MacAddr;
 use crate::vpp::node::{Context, Next, Node, Packet, PacketNode, entry, format_trace};
 

@@ -5,12 +5,10 @@ mod hostnet_arp;
 mod hostnet_from_host;
 mod hostnet_nd;
 mod hostnet_tap_input;
-mod hostnet_tap_tx;
-mod taps;
-mod wire;
+mod shared;
 
-pub use hostnet_tap_tx::DRIVER;
-pub use taps::{Tap, forget_tap, set_tap};
+pub use shared::tap_output::DRIVER;
+pub use shared::taps::{Tap, forget_tap, set_tap};
 
 use crate::vpp::feature::Feature;
 use crate::vpp::node::Node;

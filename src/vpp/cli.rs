@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString};
 
 use vpp_sys as sys;
 
-use super::registration::HOOKS;
+use super::registration::hooks;
 use super::{Main, guard};
 
 /// One command as VPP's CLI knows it.
@@ -97,7 +97,8 @@ unsafe extern "C" fn entry(
     let session = Session { main };
     let result = guard(|| {
         let number = usize::try_from(number).unwrap_or(usize::MAX);
-        (HOOKS.run)(&session, number, &rest)
+        let run = hooks().map(|hooks| hooks.run).ok_or("the plugin is not registered")?;
+        run(&session, number, &rest)
     });
     match result {
         Ok(Ok(text)) => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use once_cell::sync::OnceCell;
 use vpp_sys as sys;
 
-use super::registration::HOOKS;
+use super::registration::hooks;
 use super::{Main, guard};
 
 /// A process node of VPP: runs on the main thread on its own stack.
@@ -54,9 +54,9 @@ pub fn signal(main: &Main<'_>) {
 unsafe extern "C" fn entry(vm: *mut sys::vlib_main_t) -> f64 {
     // SAFETY: VPP runs processes on its main thread.
     let main = unsafe { Main::new(vm) };
-    let again = guard(|| (HOOKS.process.run)(&main)).unwrap_or_else(|text| {
+    let again = guard(|| hooks().and_then(|hooks| (hooks.process.run)(&main))).unwrap_or_else(|text| {
         log::error!("the process panicked: {text}");
-        let _ = guard(|| (HOOKS.process.panicked)(&main, &text));
+        let _ = guard(|| hooks().map(|hooks| (hooks.process.panicked)(&main, &text)));
         // Look again at once: work may be waiting behind what panicked.
         Some(Duration::from_millis(1))
     });

@@ -2,6 +2,7 @@
 
 use std::ffi::c_char;
 
+use once_cell::sync::OnceCell;
 use vpp_sys as sys;
 
 use super::cli::CommandFn;
@@ -32,8 +33,29 @@ pub struct Hooks {
     pub run: CommandFn,
 }
 
-/// Implemented once, by `plugin`.
-pub(crate) static HOOKS: &Hooks = &crate::plugin::HOOKS;
+static HOOKS: OnceCell<&'static Hooks> = OnceCell::new();
+
+/// What the plugin gave at load. C enters only through what was registered
+/// after it was set.
+pub(super) fn hooks() -> Option<&'static Hooks> {
+    HOOKS.get().copied()
+}
+
+/// Let the loader register a `static` [`Hooks`] when VPP loads the plugin, as
+/// the constructors do that VPP's registration macros make. Once in a plugin.
+macro_rules! register_plugin {
+    ($hooks:ident) => {
+        #[used]
+        #[cfg_attr(not(test), unsafe(link_section = ".init_array"))]
+        static CONSTRUCTOR: extern "C" fn() = {
+            extern "C" fn construct() {
+                $crate::vpp::registration::construct(&$hooks);
+            }
+            construct
+        };
+    };
+}
+pub(crate) use register_plugin;
 
 /// `vlib_plugin_registration_t` with C's layout, made in Rust because a cdylib
 /// exports no C symbol. Checked against VPP's own below.
@@ -94,15 +116,9 @@ pub static vlib_plugin_registration: Registration = Registration {
     load_after: std::ptr::null(),
 };
 
-/// Run by the loader when VPP loads the plugin, as the constructors that VPP's
-/// registration macros make are.
-#[cfg(not(test))]
-#[used]
-#[unsafe(link_section = ".init_array")]
-static CONSTRUCTOR: extern "C" fn() = construct;
-
-#[cfg_attr(test, allow(dead_code, reason = "no VPP loads a test"))]
-extern "C" fn construct() {
+/// By [`register_plugin`] alone.
+pub(crate) fn construct(hooks: &'static Hooks) {
+    let _ = HOOKS.set(hooks);
     // A panic here would be a bug that no input provokes; the guard keeps even
     // that from unwinding into the loader.
     let _ = guard(|| {
@@ -113,15 +129,15 @@ extern "C" fn construct() {
             sys::hns_register_main_loop_exit(Some(exit));
             sys::hns_register_interface_deleted(Some(interface_deleted));
         }
-        process::register(&HOOKS.process);
-        for node in HOOKS.nodes {
+        process::register(&hooks.process);
+        for node in hooks.nodes {
             node::register(node);
         }
-        for feature in HOOKS.features {
+        for feature in hooks.features {
             feature::register(feature);
         }
-        driver::register(HOOKS.driver);
-        for command in (HOOKS.commands)() {
+        driver::register(hooks.driver);
+        for command in (hooks.commands)() {
             cli::register(&command);
         }
     });
@@ -130,8 +146,8 @@ extern "C" fn construct() {
 unsafe extern "C" fn init(vm: *mut sys::vlib_main_t) -> *mut sys::clib_error_t {
     // SAFETY: VPP calls init functions on its main thread.
     let main = unsafe { Main::new(vm) };
-    match guard(|| (HOOKS.init)(&main)) {
-        Ok(()) => std::ptr::null_mut(),
+    match guard(|| hooks().map(|hooks| (hooks.init)(&main))) {
+        Ok(_) => std::ptr::null_mut(),
         Err(text) => cli::error(&format!("hostnet: {text}")),
     }
 }
@@ -140,14 +156,14 @@ unsafe extern "C" fn exit(vm: *mut sys::vlib_main_t) -> *mut sys::clib_error_t {
     // SAFETY: VPP calls exit functions on its main thread.
     let main = unsafe { Main::new(vm) };
     // A panic must not keep other exit functions from running.
-    let _ = guard(|| (HOOKS.exit)(&main));
+    let _ = guard(|| hooks().map(|hooks| (hooks.exit)(&main)));
     std::ptr::null_mut()
 }
 
 unsafe extern "C" fn interface_deleted(sw_if_index: u32) {
     // SAFETY: VPP deletes interfaces on its main thread.
     let main = unsafe { Main::current() };
-    if let Err(text) = guard(|| (HOOKS.interface_deleted)(&main, sw_if_index)) {
+    if let Err(text) = guard(|| hooks().map(|hooks| (hooks.interface_deleted)(&main, sw_if_index))) {
         log::error!("deletion of interface {sw_if_index}: {text}");
     }
 }

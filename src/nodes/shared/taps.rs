@@ -37,6 +37,6 @@ pub fn forget_tap(barrier: &Barrier<'_>, sw_if_index: u32) {
 }
 
 /// The tap of that index.
-pub(super) fn find<'n>(ctx: &'n Context<'_>, sw_if_index: u32) -> Option<&'n Tap> {
+pub(crate) fn find<'n>(ctx: &'n Context<'_>, sw_if_index: u32) -> Option<&'n Tap> {
     TAPS.read(ctx).iter().find(|tap| tap.sw_if_index == sw_if_index)
 }

@@ -4,24 +4,24 @@
 use crate::model::MacAddr;
 
 /// Length of an Ethernet header without tags, in bytes.
-pub(super) const ETHERNET_LEN: usize = 14;
+pub(crate) const ETHERNET_LEN: usize = 14;
 /// Ethertypes (IEEE 802 numbers).
-pub(super) const ETHERTYPE_ARP: u16 = 0x0806;
+pub(crate) const ETHERTYPE_ARP: u16 = 0x0806;
 /// As above.
-pub(super) const ETHERTYPE_IP6: u16 = 0x86dd;
+pub(crate) const ETHERTYPE_IP6: u16 = 0x86dd;
 
 /// `N` bytes from `at` on.
-pub(super) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()
 }
 
 /// A 16-bit number in network byte order.
-pub(super) fn be16(bytes: &[u8], at: usize) -> Option<u16> {
+pub(crate) fn be16(bytes: &[u8], at: usize) -> Option<u16> {
     array(bytes, at).map(u16::from_be_bytes)
 }
 
 /// Write an Ethernet header at the start of `out`.
-pub(super) fn ethernet(out: &mut [u8], dst: MacAddr, src: MacAddr, ethertype: u16) {
+pub(crate) fn ethernet(out: &mut [u8], dst: MacAddr, src: MacAddr, ethertype: u16) {
     for (at, byte) in out.iter_mut().zip(dst.0.into_iter().chain(src.0).chain(ethertype.to_be_bytes())) {
         *at = byte;
     }
@@ -30,7 +30,7 @@ pub(super) fn ethernet(out: &mut [u8], dst: MacAddr, src: MacAddr, ethertype: u1
 /// The Internet checksum (RFC 1071) of an IPv6 upper layer with its
 /// pseudo-header (RFC 8200, section 8.1). `body`'s checksum field must be zero
 /// to compute; over a right packet the result is zero.
-pub(super) fn checksum6(src: [u8; 16], dst: [u8; 16], next_header: u8, body: &[u8]) -> u16 {
+pub(crate) fn checksum6(src: [u8; 16], dst: [u8; 16], next_header: u8, body: &[u8]) -> u16 {
     let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
     let sum = sum16(&src) + sum16(&dst) + sum16(&length.to_be_bytes()) + u32::from(next_header) + sum16(body);
     let folded = (sum & 0xffff) + (sum >> 16);

@@ -1,5 +1,5 @@
-//! `hostnet-tap<N>-tx`: frames to the host, by our own TAP driver. VPP makes
-//! the node from the driver's class, one for each interface.
+//! Frames to the host, by our own TAP driver. VPP makes the nodes from the
+//! driver's class, `hostnet-tap<N>-tx` for each interface.
 
 use std::fmt::Write as _;
 
