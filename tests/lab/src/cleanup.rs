@@ -1,0 +1,137 @@
+//! What is undone whatever happens: on drop, on panic, on SIGINT and SIGTERM.
+//! After a SIGKILL of ours the kernel ends our children (they asked for it,
+//! see [`crate::process`]), and the next start sweeps what is left.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// What every lab's names begin with; the process id follows.
+pub const PREFIX: &str = "hn";
+/// Where the run-time files of every lab live. Not below the repository:
+/// sockets cannot live on every file system.
+pub const RUN_ROOT: &str = "/run/hostnet-lab";
+/// Where `ip netns` keeps its names.
+pub const NETNS_DIR: &str = "/run/netns";
+
+/// Something to undo.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Debt {
+    /// A child process.
+    Process(i32),
+    /// A named namespace.
+    Netns(String),
+    /// A directory.
+    Dir(PathBuf),
+}
+
+static DEBTS: Mutex<Vec<Debt>> = Mutex::new(Vec::new());
+
+fn debts() -> std::sync::MutexGuard<'static, Vec<Debt>> {
+    DEBTS.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Remember to undo it.
+pub fn owe(debt: Debt) {
+    debts().push(debt);
+}
+
+/// It is undone, or about to be by the caller.
+pub fn settled(debt: &Debt) {
+    debts().retain(|other| other != debt);
+}
+
+/// Undo it now.
+pub fn settle(debt: &Debt) {
+    settled(debt);
+    undo(debt);
+}
+
+fn undo(debt: &Debt) {
+    // Best effort each: this also runs for what is half made or gone already.
+    match debt {
+        Debt::Process(pid) => {
+            let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+        }
+        Debt::Netns(name) => {
+            let _ = Command::new("ip").args(["netns", "del", name]).output();
+        }
+        Debt::Dir(path) => {
+            let _ = std::fs::remove_dir_all(path);
+        }
+    }
+}
+
+/// Undo everything, the youngest first.
+pub fn settle_all() {
+    let all: Vec<Debt> = std::mem::take(&mut *debts());
+    // Processes first: they hold the rest.
+    for debt in all.iter().filter(|debt| matches!(debt, Debt::Process(_))) {
+        undo(debt);
+    }
+    for debt in all.iter().rev().filter(|debt| !matches!(debt, Debt::Process(_))) {
+        undo(debt);
+    }
+}
+
+/// The signals that end us in good order.
+const ENDING: [i32; 3] = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP];
+
+/// Call first in `main`: undo everything on SIGINT, SIGTERM and SIGHUP, then
+/// end with the shell's code for it; and sweep what dead labs have left.
+pub fn guard() -> anyhow::Result<()> {
+    let mut signals = signal_hook::iterator::Signals::new(ENDING)?;
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        let signal = signals.forever().next().unwrap_or(0);
+        settle_all();
+        std::process::exit(128 + signal);
+    })?;
+    sweep();
+    Ok(())
+}
+
+/// The process id that a lab's name (`hn<pid>-…`) was made by.
+fn owner(name: &str) -> Option<i32> {
+    name.strip_prefix(PREFIX)?.split_once('-')?.0.parse().ok()
+}
+
+fn names(dir: &str) -> Vec<String> {
+    std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
+}
+
+/// Remove what labs of dead processes have left.
+pub fn sweep() {
+    let dead = |name: &String| {
+        owner(name).is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+    };
+    for name in names(NETNS_DIR).into_iter().filter(dead) {
+        undo(&Debt::Netns(name));
+    }
+    for name in names(RUN_ROOT).into_iter().filter(dead) {
+        undo(&Debt::Dir(Path::new(RUN_ROOT).join(name)));
+    }
+    for name in names("/dev/shm").into_iter().filter(dead) {
+        let _ = std::fs::remove_file(Path::new("/dev/shm").join(name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_labs_name_tells_its_owner() {
+        assert_eq!(owner("hn123-4-host"), Some(123));
+        assert_eq!(owner("hn-4"), None);
+        assert_eq!(owner("hnx-4"), None);
+        assert_eq!(owner("other"), None);
+    }
+}

@@ -1,0 +1,40 @@
+//! A lab of network namespaces around a VPP of its own.
+//!
+//! It links no VPP: it starts one, as a user would, and looks at it from the
+//! outside, through its command line socket and through real packets.
+//!
+//! ```text
+//!   peer ---+
+//!           |  br0            eth0          pod0
+//!   gw -----+------ (wire) ------- vpp ----------- pod
+//!  (bridge and router)              |
+//!                                  host  (the plugin's device)
+//! ```
+//!
+//! | module | what is there |
+//! |---|---|
+//! | [`time`] | deadlines, scaled for slow machines |
+//! | [`netns`] | namespaces: make, enter, sweep |
+//! | [`process`] | children that never outlive us |
+//! | [`cleanup`] | what is undone whatever happens |
+//! | [`cli`] | VPP's command line socket |
+//! | [`vpp`] | a VPP process and its configuration |
+//! | [`topology`] | the lab itself |
+//! | [`dump`] | everything that can be seen, for comparing |
+//! | [`traffic`] | ping, TCP, UDP by the kernel's own sockets |
+//! | [`wire`] | raw frames: capture, injection, building |
+//! | [`counters`] | the kernel's own counters |
+//! | [`checks`] | several findings of one test |
+
+pub mod checks;
+pub mod cleanup;
+pub mod cli;
+pub mod counters;
+pub mod dump;
+pub mod netns;
+pub mod process;
+pub mod time;
+pub mod topology;
+pub mod traffic;
+pub mod vpp;
+pub mod wire;
