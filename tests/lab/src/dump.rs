@@ -60,7 +60,7 @@ impl Dump {
     }
 }
 
-/// The lines that differ, each with the nearest unindented line above it.
+/// The         .map(still)s that differ, each with the nearest unindented line above it.
 pub fn diff(old: &str, new: &str) -> String {
     let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
     // The longest common run of lines; the texts are small.
@@ -138,9 +138,8 @@ fn vpp(vpp: &Vpp) -> Result<BTreeMap<String, String>> {
         ("show udp punt", How::Plain),
         ("show tcp punt", How::Plain),
         ("show udp ports", How::Plain),
-        ("show ip6 interface", How::Fib),
+        ("show ip6 interface", How::Still),
         ("show tap", How::Plain),
-        ("show features verbose", How::Plain),
     ] {
         let text = vpp.ctl(command)?;
         put(command, how.apply(&text, &learned));
@@ -171,7 +170,13 @@ enum How {
     Columns(usize),
     /// Without pool indices, counters and learned neighbours.
     Fib,
+    /// Without the lines that count router advertisements.
+    Still,
 }
+
+/// What the lines contain that [`How::Still`] leaves out.
+const MOVING: [&str; 3] = ["advertisements sent", "solicitations received", "solicitations dropped"];
+
 
 impl How {
     fn apply(self, text: &str, learned: &BTreeSet<String>) -> String {
@@ -186,6 +191,10 @@ impl How {
                 })
                 .collect(),
             Self::Fib => without_prefixes(&without_numbers(text), learned),
+            Self::Still => text
+                .lines()
+                .filter(|line| !MOVING.iter().any(|word| line.contains(word)))
+                .fold(String::new(), |all, line| all + line + "\n"),
         }
     }
 }
@@ -301,7 +310,6 @@ fn linux_of(netns: &Netns) -> Result<String> {
          netconf show
          maddr show
          neigh show nud permanent
-         neigh show nud noarp
          neigh show proxy",
     )?;
     let mut text = text;
@@ -310,10 +318,27 @@ fn linux_of(netns: &Netns) -> Result<String> {
     }
     Ok(text
         .lines()
-        // Life-times of what the kernel learned itself count down.
-        .map(|line| line.split(" expires ").next().unwrap_or_default().trim_end())
+        .map(still)
         .filter(|line| !line.is_empty())
-        .fold(String::new(), |all, line| all + line + "\n"))
+        .fold(String::new(), |all, line| all + &line + "\n"))
+}
+
+/// A line of `ip` without what moves by itself: life-times of what the kernel
+/// learned, the timers of a bridge.
+fn still(line: &str) -> String {
+    let line = line.split(" expires ").next().unwrap_or_default();
+    let mut out = String::new();
+    let mut words = line.trim_end().split(' ');
+    while let Some(word) = words.next() {
+        if word.ends_with("_timer") {
+            // Its value, after any number of spaces.
+            let _ = words.find(|word| !word.is_empty());
+            continue;
+        }
+        out.push_str(word);
+        out.push(' ');
+    }
+    out
 }
 
 #[cfg(test)]

@@ -75,8 +75,8 @@ impl Process {
     }
 
     /// How it ended, if it did.
-    pub fn ended(&mut self) -> Result<Option<String>> {
-        Ok(self.child.try_wait()?.map(|status| status.to_string()))
+    pub fn ended(&mut self) -> Result<Option<std::process::ExitStatus>> {
+        Ok(self.child.try_wait()?)
     }
 
     /// Wait for its end.

@@ -168,6 +168,16 @@ impl Vpp {
         Ok(())
     }
 
+    /// Whether it has ended as it should on [`Self::stop`]; any other end is an
+    /// error.
+    pub fn ended_well(&self) -> Result<bool> {
+        match self.process().ended()? {
+            None => Ok(false),
+            Some(status) if status.success() => Ok(true),
+            Some(status) => bail!("VPP has ended: {status}\n{}", last_words(&self.dir)),
+        }
+    }
+
     /// What it printed and logged, the end of it.
     pub fn last_words(&self) -> String {
         last_words(&self.dir)
