@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -26,6 +27,13 @@ pub enum Debt {
     Netns(String),
     /// A directory.
     Dir(PathBuf),
+}
+
+static EXIT_CODE: AtomicI32 = AtomicI32::new(-1);
+
+/// End with this code on a signal, in place of the shell's code for it.
+pub fn end_with(code: i32) {
+    EXIT_CODE.store(code, Ordering::Relaxed);
 }
 
 static DEBTS: Mutex<Vec<Debt>> = Mutex::new(Vec::new());
@@ -87,7 +95,8 @@ pub fn guard() -> anyhow::Result<()> {
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         let signal = signals.forever().next().unwrap_or(0);
         settle_all();
-        std::process::exit(128 + signal);
+        let code = EXIT_CODE.load(Ordering::Relaxed);
+        std::process::exit(if code < 0 { 128 + signal } else { code });
     })?;
     sweep();
     Ok(())

@@ -113,35 +113,19 @@ pub fn diff(old: &str, new: &str) -> String {
 /// What VPP shows, made comparable.
 fn vpp(vpp: &Vpp) -> Result<BTreeMap<String, String>> {
     let neighbours = vpp.ctl("show ip neighbors")?;
-    let learned = learned(&neighbours);
+    let mut texts = Vec::new();
+    for (command, how) in COMMANDS {
+        texts.push((command, how, vpp.ctl(command)?));
+    }
+    // Some may have been learned meanwhile.
+    let mut learned = learned(&neighbours);
+    learned.append(&mut self::learned(&vpp.ctl("show ip neighbors")?));
     let mut parts = BTreeMap::new();
     let mut put = |name: &str, text: String| {
         parts.insert(format!("vpp {name}"), text);
     };
     put("neighbours", static_neighbours(&neighbours));
-    for (command, how) in [
-        ("show interface", How::Columns(4)),
-        ("show interface address", How::Plain),
-        ("show interface rx-placement", How::Plain),
-        ("show ip fib", How::Fib),
-        ("show ip6 fib", How::Fib),
-        ("show ip6-ll", How::Fib),
-        ("show ip mfib", How::Fib),
-        ("show ip6 mfib", How::Fib),
-        ("show ip table", How::Plain),
-        ("show ip6 table", How::Plain),
-        ("show ip punt redirect", How::Fib),
-        ("show ip6 punt redirect", How::Fib),
-        ("show ip local", How::Plain),
-        ("show ip6 local", How::Plain),
-        ("show arp proxy", How::Plain),
-        ("show udp punt", How::Plain),
-        ("show tcp punt", How::Plain),
-        ("show udp ports", How::Plain),
-        ("show ip6 interface", How::Still),
-        ("show tap", How::Plain),
-    ] {
-        let text = vpp.ctl(command)?;
+    for (command, how, text) in texts {
         put(command, how.apply(&text, &learned));
     }
     for name in interfaces(vpp)? {
@@ -150,6 +134,30 @@ fn vpp(vpp: &Vpp) -> Result<BTreeMap<String, String>> {
     }
     Ok(parts)
 }
+
+/// What VPP is asked, and how the answer is made comparable.
+const COMMANDS: [(&str, How); 20] = [
+    ("show interface", How::Columns(4)),
+    ("show interface address", How::Plain),
+    ("show interface rx-placement", How::Plain),
+    ("show ip fib", How::Fib),
+    ("show ip6 fib", How::Fib),
+    ("show ip6-ll", How::Fib),
+    ("show ip mfib", How::Fib),
+    ("show ip6 mfib", How::Fib),
+    ("show ip table", How::Plain),
+    ("show ip6 table", How::Plain),
+    ("show ip punt redirect", How::Fib),
+    ("show ip6 punt redirect", How::Fib),
+    ("show ip local", How::Plain),
+    ("show ip6 local", How::Plain),
+    ("show arp proxy", How::Plain),
+    ("show udp punt", How::Plain),
+    ("show tcp punt", How::Plain),
+    ("show udp ports", How::Plain),
+    ("show ip6 interface", How::Still),
+    ("show tap", How::Plain),
+];
 
 /// VPP's interfaces, by name.
 pub fn interfaces(vpp: &Vpp) -> Result<Vec<String>> {

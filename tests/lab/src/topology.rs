@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::cleanup::{Debt, PREFIX, RUN_ROOT, owe, settle};
 use crate::netns::Netns;
+use crate::time::{secs, until};
 use crate::vpp::{Config, Vpp};
 
 /// Addresses of the lab. All from the ranges for documentation (RFC 5737,
@@ -125,6 +126,7 @@ impl Lab {
         let vpp = Vpp::start(&around_vpp, &dir.0, &tag, &options.vpp)?;
         let lab = Self { vpp, host, peer, gw, pod, around_vpp, dir };
         lab.configure_vpp(options).context("set VPP up")?;
+        lab.warm_up()?;
         Ok(lab)
     }
 
@@ -163,6 +165,18 @@ impl Lab {
             g4 = addr::GW4,
             g6 = addr::GW6,
         ))
+    }
+
+    /// Let VPP and the machines on the wire learn each other, so that a dump
+    /// does not depend on who has spoken to whom yet.
+    fn warm_up(&self) -> Result<()> {
+        for far in [addr::FAR4, addr::FAR6, addr::PEER4, addr::PEER6] {
+            until(&format!("the pod reaches {far}"), secs(10), || {
+                self.pod.output("ping", &["-n", "-c", "1", "-W", "1", far]).map(Some)
+            })
+            .with_context(|| self.vpp.last_words())?;
+        }
+        Ok(())
     }
 
     fn create(&self, command: &str, name: &str) -> Result<()> {

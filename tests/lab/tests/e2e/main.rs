@@ -4,6 +4,7 @@
 //! promise that they prove; `HOSTNET_TAP` chooses the backend.
 
 mod faults;
+mod harness;
 mod inputs;
 mod leaving;
 mod loading;
@@ -24,6 +25,7 @@ fn main() -> anyhow::Result<()> {
         hostnet_lab::cleanup::guard()?;
     }
     let tests = [
+        harness::tests(),
         loading::tests(),
         traffic::tests(),
         pods::tests(),

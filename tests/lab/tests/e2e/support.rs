@@ -47,7 +47,7 @@ pub(crate) fn plugin() -> PathBuf {
 /// The test-only build of it that injects failures: `HOSTNET_PLUGIN_FAULTS`.
 pub(crate) fn plugin_with_faults() -> PathBuf {
     std::env::var_os("HOSTNET_PLUGIN_FAULTS")
-        .map_or_else(|| root().join("target/faults/release/hostnet_plugin.so"), PathBuf::from)
+        .map_or_else(|| root().join("target/debug/hostnet_plugin_faults.so"), PathBuf::from)
 }
 
 /// A lab's options with the plugin, and the tap plugin where this run's

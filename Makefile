@@ -1,0 +1,65 @@
+# hostnet: build, install, look at it, test it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help build install run test test-pure test-unit test-e2e test-vhost lint fmt clean
+
+CARGO ?= cargo
+TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+PLUGIN := $(TARGET)/release/hostnet_plugin.so
+
+help: ## List the targets
+	@echo 'hostnet: a VPP plugin that gives the Linux host its network back through VPP'
+	@echo
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo 'VPP is looked for in $$VPP_PREFIX alone when that is set, else in /usr, /usr/local and /opt/vpp.'
+
+build: ## Build the plugin: target/release/hostnet_plugin.so
+	@tests/find-vpp >/dev/null
+	@tests/setup build
+	$(CARGO) build --release --locked
+	@cp -f $(TARGET)/release/libhostnet.so $(PLUGIN)
+	@echo 'built $(PLUGIN)'
+
+install: build ## Install the plugin where the VPP that was found looks (DESTDIR is honoured)
+	@dir="$(DESTDIR)$$(tests/find-vpp lib)/vpp_plugins"; \
+	install -D -m 0644 $(PLUGIN) "$$dir/hostnet_plugin.so"; \
+	echo "installed $$dir/hostnet_plugin.so"
+
+run: ## A lab in network namespaces with the plugin at work, until Ctrl-C (ONCE=1: check and end)
+	@tests/find-vpp >/dev/null 2>&1 || tests/setup vpp
+	@tests/setup lab
+	@$(MAKE) --no-print-directory build
+	@$(CARGO) build --quiet --locked -p hostnet-lab --bin lab
+	@export VPP_PREFIX="$$(tests/find-vpp)" HOSTNET_PLUGIN="$$(realpath $(PLUGIN))" ONCE='$(ONCE)'; \
+	exec $(TARGET)/debug/lab
+
+test: ## Every suite; the last line is: N passed, N failed, N skipped
+	@tests/run pure unit e2e vhost
+
+test-pure: ## The suite that needs no VPP
+	@tests/run pure
+
+test-unit: ## The unit tests that link VPP
+	@tests/run unit
+
+test-e2e: ## End to end on this machine, with our own TAP driver
+	@tests/run e2e
+
+test-vhost: ## End to end with vhost-net, in an emulated machine where this one has none
+	@tests/run vhost
+
+lint: ## Formatting and clippy, warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --no-default-features --exclude vpp-sys --all-targets -- -D warnings
+	@if tests/find-vpp >/dev/null 2>&1; then set -x; \
+		$(CARGO) clippy --locked --workspace --all-targets -- -D warnings; \
+		$(CARGO) clippy --locked --all-targets --features faults -- -D warnings; \
+	else echo 'VPP is not installed: the rooms that need it are left out'; fi
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+clean: ## Remove everything that was built
+	$(CARGO) clean
