@@ -3,10 +3,10 @@
 //! see [`crate::process`]), and the next start sweeps what is left.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -65,7 +65,9 @@ fn undo(debt: &Debt) {
             let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
         }
         Debt::Netns(name) => {
-            let _ = Command::new("ip").args(["netns", "del", name]).output();
+            let path = Path::new(NETNS_DIR).join(name);
+            let _ = umount2(&path, MntFlags::MNT_DETACH);
+            let _ = std::fs::remove_file(&path);
         }
         Debt::Dir(path) => {
             let _ = std::fs::remove_dir_all(path);

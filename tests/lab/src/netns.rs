@@ -1,13 +1,14 @@
 //! Named network namespaces, as `ip netns` makes them.
 
 use std::fs::File;
-use std::process::{Command, Stdio};
 use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
-use nix::sched::{CloneFlags, setns};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, setns, unshare};
 
-use crate::cleanup::{Debt, NETNS_DIR, settle, owe};
+use crate::cleanup::{Debt, NETNS_DIR, owe, settle};
 
 /// A namespace of ours; gone on drop.
 #[derive(Debug)]
@@ -17,16 +18,28 @@ pub struct Netns {
 }
 
 impl Netns {
-    /// Make it, its loopback up.
+    /// Make it, as `ip netns add` does, but without a process for it.
     pub fn create(name: &str) -> Result<Self> {
         owe(Debt::Netns(name.to_owned()));
-        run(Command::new("ip").args(["netns", "add", name]), "")
-            .with_context(|| format!("network namespace {name}"))?;
         let path = format!("{NETNS_DIR}/{name}");
+        std::fs::create_dir_all(NETNS_DIR)?;
+        File::create(&path).with_context(|| path.clone())?;
+        // A thread of its own: it lives in the new namespace until it ends.
+        let made = std::thread::scope(|scope| {
+            scope
+                .spawn(|| -> nix::Result<()> {
+                    unshare(CloneFlags::CLONE_NEWNET)?;
+                    let own = "/proc/thread-self/ns/net";
+                    mount(Some(own), path.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>)
+                })
+                .join()
+        });
+        match made {
+            Ok(result) => result.with_context(|| format!("network namespace {name}"))?,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
         let file = File::open(&path).with_context(|| path)?;
-        let netns = Self { name: name.to_owned(), file };
-        netns.ip("link set lo up")?;
-        Ok(netns)
+        Ok(Self { name: name.to_owned(), file })
     }
 
     /// Its name, as `ip netns` knows it.

@@ -1,5 +1,6 @@
 //! The lab itself: namespaces, links, addresses, and VPP in the middle.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -7,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::cleanup::{Debt, PREFIX, RUN_ROOT, owe, settle};
 use crate::netns::Netns;
-use crate::time::{secs, until};
+use crate::time::{scale, secs, until};
 use crate::vpp::{Config, Vpp};
 
 /// Addresses of the lab. All from the ranges for documentation (RFC 5737,
@@ -122,6 +123,7 @@ impl Lab {
         let make = |role: &str| Netns::create(&format!("{tag}-{role}"));
         let (host, peer, gw, pod) = (make("host")?, make("peer")?, make("gw")?, make("pod")?);
         let around_vpp = make("vpp")?;
+        host.ip("link set lo up")?;
         wire_up(options, &peer, &gw, &pod, &around_vpp)?;
         let vpp = Vpp::start(&around_vpp, &dir.0, &tag, &options.vpp)?;
         let lab = Self { vpp, host, peer, gw, pod, around_vpp, dir };
@@ -172,7 +174,8 @@ impl Lab {
     fn warm_up(&self) -> Result<()> {
         for far in [addr::FAR4, addr::FAR6, addr::PEER4, addr::PEER6] {
             until(&format!("the pod reaches {far}"), secs(10), || {
-                self.pod.output("ping", &["-n", "-c", "1", "-W", "1", far]).map(Some)
+                let wait = scale().to_string();
+                self.pod.output("ping", &["-n", "-c", "1", "-W", &wait, far]).map(Some)
             })
             .with_context(|| self.vpp.last_words())?;
         }
@@ -226,22 +229,28 @@ fn wire_up(options: &Options, peer: &Netns, gw: &Netns, pod: &Netns, vpp: &Netns
     gw.sysctl(&[("ipv4/ip_forward", "1"), ("ipv6/conf/all/forwarding", "1")])?;
 
     let mtu = options.mtu;
+    // One batch for each namespace: processes cost time under emulation.
+    let (mut in_gw, mut in_vpp, mut in_peer) = (String::new(), String::new(), String::new());
     for (index, (mac, _)) in uplinks(options).enumerate() {
-        let (gw_name, vpp_name, peer_name) = (gw.name(), vpp.name(), peer.name());
-        gw.ip(&format!(
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            in_gw,
             "link add br{index} type bridge stp_state 0 forward_delay 0 mcast_snooping 0
-             link add vpp{index} mtu {mtu} type veth peer name eth{index} mtu {mtu} address {mac} netns {vpp_name}
-             link add peer{index} mtu {mtu} type veth peer name eth{index} mtu {mtu} address 02:00:5e:00:00:2{index} netns {peer_name}
+             link add vpp{index} mtu {mtu} type veth peer name eth{index} mtu {mtu} address {mac} netns {}
+             link add peer{index} mtu {mtu} type veth peer name eth{index} mtu {mtu} address 02:00:5e:00:00:2{index} netns {}
              link set vpp{index} master br{index} up
              link set peer{index} master br{index} up
-             link set br{index} up"
-        ))
-        .with_context(|| format!("wire {index} in {gw_name}"))?;
-        vpp.ip(&format!("link set eth{index} up"))?;
-        peer.ip(&format!("link set eth{index} up"))?;
+             link set br{index} up",
+            vpp.name(),
+            peer.name(),
+        );
+        let _ = writeln!(in_vpp, "link set eth{index} up");
+        let _ = writeln!(in_peer, "link set eth{index} up");
     }
     gw.ip(&format!(
-        "addr add {}/24 dev br0
+        "{in_gw}
+         link set lo up
+         addr add {}/24 dev br0
          addr add {}/64 dev br0
          addr add {}/32 dev lo
          addr add {}/128 dev lo
@@ -256,8 +265,14 @@ fn wire_up(options: &Options, peer: &Netns, gw: &Netns, pod: &Netns, vpp: &Netns
         addr::CLUSTER6,
         addr::HOST6,
     ))?;
+    if options.uplinks > 1 {
+        let (v4, v6) = (addr::PEER4B, addr::PEER6B);
+        let _ = writeln!(in_peer, "addr add {v4}/24 dev eth1\naddr add {v6}/64 dev eth1");
+    }
     peer.ip(&format!(
-        "addr add {}/24 dev eth0
+        "{in_peer}
+         link set lo up
+         addr add {}/24 dev eth0
          addr add {}/64 dev eth0
          route add default via {}
          route add default via {}
@@ -272,22 +287,18 @@ fn wire_up(options: &Options, peer: &Netns, gw: &Netns, pod: &Netns, vpp: &Netns
         addr::CLUSTER6,
         addr::HOST6,
     ))?;
-    if options.uplinks > 1 {
-        peer.ip(&format!(
-            "addr add {}/24 dev eth1\naddr add {}/64 dev eth1",
-            addr::PEER4B,
-            addr::PEER6B
-        ))?;
-    }
     vpp.ip(&format!(
-        "link add pod0 mtu {mtu} type veth peer name eth0 mtu {mtu} address {} netns {}
+        "{in_vpp}
+         link set lo up
+         link add pod0 mtu {mtu} type veth peer name eth0 mtu {mtu} address {} netns {}
          link set pod0 up",
         addr::POD_MAC,
         pod.name()
     ))?;
     // A pod knows its gateway by a fixed neighbour, as container networks do.
     pod.ip(&format!(
-        "link set eth0 up
+        "link set lo up
+         link set eth0 up
          addr add {p4}/32 dev eth0
          addr add {p6}/128 dev eth0
          neigh add 169.254.1.1 lladdr {mac} dev eth0 nud permanent
