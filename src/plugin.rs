@@ -32,6 +32,9 @@ static HOOKS: Hooks = Hooks {
     driver: &nodes::DRIVER,
     commands,
     run: run_command,
+    command_panicked: |main, text| {
+        let _ = with(main, |plugin| plugin.manager.note_panic("command", text));
+    },
 };
 
 vpp::registration::register_plugin!(HOOKS);

@@ -33,7 +33,7 @@ pub fn render(view: &View, only: Option<u32>, layout: Layout) -> String {
         view.uplinks.iter().filter(|uplink| only.is_none_or(|index| uplink.sw_if_index == index)).collect();
     match layout {
         Layout::Json => json(view, &uplinks),
-        Layout::Table => table(&view.helper, &uplinks, only),
+        Layout::Table => table(view, &uplinks, only),
         Layout::Verbose => verbose(view, &uplinks, only),
     }
 }
@@ -60,11 +60,12 @@ const HEADER: [&str; 9] =
 /// Columns of figures are aligned to the right.
 const FIGURES: [usize; 2] = [6, 7];
 
-fn table(helper: &HelperView, uplinks: &[&UplinkView], only: Option<u32>) -> String {
+fn table(view: &View, uplinks: &[&UplinkView], only: Option<u32>) -> String {
     let mut out = String::new();
-    if helper.state == "dead" {
-        let _ = writeln!(out, "hostnet: the helper thread is dead: {}", died(helper));
+    if view.helper.state == "dead" {
+        let _ = writeln!(out, "hostnet: the helper thread is dead: {}", died(&view.helper));
     }
+    panics(&mut out, view);
     if uplinks.is_empty() {
         return out + &none(only);
     }
@@ -125,6 +126,7 @@ fn verbose(view: &View, uplinks: &[&UplinkView], only: Option<u32>) -> String {
     if helper.state == "dead" || helper.died.is_some() {
         let _ = writeln!(out, "  died: {}", died(helper));
     }
+    panics(&mut out, view);
     if uplinks.is_empty() {
         return out + &none(only);
     }
@@ -184,6 +186,12 @@ fn milliseconds(us: u64) -> String {
 
 fn died(helper: &HelperView) -> String {
     helper.died.as_deref().map_or_else(|| "no reason is known".to_owned(), one_line)
+}
+
+fn panics(out: &mut String, view: &View) {
+    if let Some(last) = &view.panics.last {
+        let _ = writeln!(out, "hostnet: failed {} times by a bug of its own, last in {}", view.panics.count, one_line(last));
+    }
 }
 
 /// An error of several lines would tear the table apart.

@@ -205,7 +205,10 @@ impl Dataplane for Vpp<'_> {
 fn apply(barrier: &Barrier<'_>, state: &mut State, plan: &Plan, step: VppStep) -> Result<(), String> {
     let id = plan.id;
     match step {
-        VppStep::Tap => create_tap(barrier, state.uplink(id), plan),
+        VppStep::Tap => {
+            let mac = free_mac(state);
+            create_tap(barrier, state.uplink(id), plan, mac)
+        }
         VppStep::Mtu => {
             interface::set_mtu(barrier, state.tap_or(id)?.sw_if_index, plan.device.mtu);
             Ok(())
@@ -315,11 +318,16 @@ fn undo(barrier: &Barrier<'_>, state: &mut State, plan: &Plan, step: VppStep) ->
     }
 }
 
-fn create_tap(barrier: &Barrier<'_>, uplink: &mut Uplink, plan: &Plan) -> Result<(), String> {
-    // Of the published design, one for each uplink: locally administered, and
-    // known by heart to those who look at the host's neighbours.
-    let [.., number] = plan.id.0.to_be_bytes();
-    let mac = MacAddr([0x02, 0xca, 0x11, 0xc0, 0xfd, number]);
+/// A MAC for VPP's side: of the published design, locally administered, and
+/// known by heart to those who look at the host's neighbours. The lowest that
+/// is free, so that an uplink has the same one each time.
+fn free_mac(state: &State) -> MacAddr {
+    let mac = |number: u8| MacAddr([0x02, 0xca, 0x11, 0xc0, 0xfd, number]);
+    let taken = |mac: MacAddr| state.uplinks.iter().filter_map(|u| u.tap.as_ref()).any(|tap| tap.mac == mac);
+    (0..=u8::MAX).map(mac).find(|mac| !taken(*mac)).unwrap_or_else(|| mac(u8::MAX))
+}
+
+fn create_tap(barrier: &Barrier<'_>, uplink: &mut Uplink, plan: &Plan, mac: MacAddr) -> Result<(), String> {
     let sw_if_index = match plan.backend {
         Backend::Vhost => {
             let staging = uplink.staging.as_ref().ok_or("the helper made no staging namespace")?;

@@ -17,32 +17,32 @@ pub enum Fault {
 /// What an injected failure says.
 pub const INJECTED: &str = "injected failure";
 
-static NEXT: Mutex<Option<(String, Fault)>> = Mutex::new(None);
+static ARMED: Mutex<Vec<(String, Fault)>> = Mutex::new(Vec::new());
 
 /// The key of a step's undo.
 pub fn undo_key(step: Step) -> String {
     format!("undo:{step}")
 }
 
-/// Arm one fault: at a step's name, or at `undo:` and a step's name. It
-/// replaces the one armed before. The error names an unknown step.
+/// Arm a fault: at a step's name, or at `undo:` and a step's name. It strikes
+/// once. The error names an unknown step.
 pub fn arm(key: &str, fault: Fault) -> Result<(), String> {
     let name = key.strip_prefix("undo:").unwrap_or(key);
     if Step::by_name(name).is_none() {
         return Err(format!("'{name}' is no step; 'show hostnet verbose' lists them"));
     }
-    *NEXT.lock() = Some((key.to_owned(), fault));
+    ARMED.lock().push((key.to_owned(), fault));
     Ok(())
 }
 
 /// Whether a fault is still armed.
 pub fn is_armed() -> bool {
-    NEXT.lock().is_some()
+    !ARMED.lock().is_empty()
 }
 
 /// Arm nothing.
 pub fn disarm() {
-    *NEXT.lock() = None;
+    ARMED.lock().clear();
 }
 
 /// Called before the step, or the undo, of that key: fails or panics if that
@@ -53,14 +53,9 @@ pub fn disarm() {
 /// When [`Fault::Panic`] was armed for it.
 pub fn trip(key: &str) -> Result<(), String> {
     let fault = {
-        let mut next = NEXT.lock();
-        match next.take() {
-            Some((armed, fault)) if armed == key => fault,
-            other => {
-                *next = other;
-                return Ok(());
-            }
-        }
+        let mut armed = ARMED.lock();
+        let Some(at) = armed.iter().position(|(of, _)| of == key) else { return Ok(()) };
+        armed.remove(at).1
     };
     match fault {
         Fault::Fail => Err(INJECTED.to_owned()),

@@ -16,7 +16,7 @@ pub use hands::{Dataplane, Hands, Kernel, TapView};
 use uplink::{Pace, Probe, Uplink, Waiter};
 
 use super::{
-    Action, Command, EnableRequest, LinuxFacts, Machine, Phase, Plan, Refusals, Report, Step, UplinkId, View,
+    Action, Command, EnableRequest, LinuxFacts, Machine, PanicsView, Phase, Plan, Refusals, Report, Step, UplinkId, View,
 };
 
 /// Names whoever waits for an answer: a command under way.
@@ -56,6 +56,7 @@ pub struct Manager {
     forgets: Vec<UplinkId>,
     scene: Scene,
     exiting: bool,
+    panics: PanicsView,
 }
 
 impl Manager {
@@ -163,6 +164,7 @@ impl Manager {
     /// undo does: catch that too and call again, each time one step fewer is
     /// left.
     pub fn panicked(&mut self, hands: &mut Hands<'_>, text: &str) {
+        self.note_panic("process", text);
         let cause = format!("panic: {text}");
         match std::mem::take(&mut self.scene) {
             Scene::Elsewhere => {}
@@ -171,6 +173,12 @@ impl Manager {
             Scene::TakeOver(id) => self.takeover_failed(id, &cause),
         }
         self.drive_all(hands);
+    }
+
+    /// Remember a panic that touched nothing of ours, to be shown.
+    pub fn note_panic(&mut self, place: &str, text: &str) {
+        self.panics.count += 1;
+        self.panics.last = Some(format!("{place}: {text}"));
     }
 
     /// Try again what failed and is owed: failed undos, the default punt
@@ -266,6 +274,7 @@ impl Manager {
         View {
             version: env!("CARGO_PKG_VERSION"),
             helper: kernel.view(),
+            panics: self.panics.clone(),
             uplinks: uplinks.map(|uplink| uplink.view(vpp.tap(uplink.id))).collect(),
         }
     }
@@ -339,7 +348,8 @@ impl Manager {
             return self.answer(probe.client, Ok(plan.describe()));
         }
         // Only now does the record of an earlier failure give way.
-        self.uplinks.retain(|uplink| uplink.is_live() || uplink.plan.uplink != plan.uplink);
+        let same = |old: &Plan| old.uplink == plan.uplink || old.uplink_name == plan.uplink_name;
+        self.uplinks.retain(|uplink| uplink.is_live() || !same(&uplink.plan));
         if plan.default_punt {
             self.clear_takeover_errors();
         }

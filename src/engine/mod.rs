@@ -16,4 +16,4 @@ pub use manager::{Answer, ClientId, Dataplane, Hands, Kernel, Manager, TapView};
 pub use ops::{Command, LinuxFacts, Output, Report, SubmitError};
 pub use plan::{EnableRequest, Plan, Refusals, TapChoice, UplinkFacts, UplinkId, MTU_MAX, MTU_MIN};
 pub use step::{LinuxStep, Step, VppStep};
-pub use view::{HelperView, StepView, UplinkView, View};
+pub use view::{HelperView, PanicsView, StepView, UplinkView, View};

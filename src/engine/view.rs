@@ -68,6 +68,15 @@ pub struct HelperView {
     pub died: Option<String>,
 }
 
+/// Panics of ours that were caught. Each is a bug; none ends VPP.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct PanicsView {
+    /// How many since VPP's start.
+    pub count: u64,
+    /// Where and why, of the last one.
+    pub last: Option<String>,
+}
+
 /// Everything of `show hostnet`.
 #[derive(Clone, Debug, Serialize)]
 pub struct View {
@@ -75,6 +84,8 @@ pub struct View {
     pub version: &'static str,
     /// The helper thread.
     pub helper: HelperView,
+    /// Panics in commands and in the process.
+    pub panics: PanicsView,
     /// The uplinks, in the order of their enabling.
     pub uplinks: Vec<UplinkView>,
 }

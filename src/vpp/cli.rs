@@ -111,6 +111,7 @@ unsafe extern "C" fn entry(
         Ok(Err(text)) => error(&text),
         Err(panic) => {
             log::error!("a command panicked: {panic}");
+            let _ = guard(|| hooks().map(|hooks| (hooks.command_panicked)(session.main(), &panic)));
             error(&format!("internal error, the command was given up: {panic}"))
         }
     }

@@ -31,6 +31,8 @@ pub struct Hooks {
     pub commands: fn() -> Vec<cli::Command>,
     /// Runs every command.
     pub run: CommandFn,
+    /// A command panicked, with its text.
+    pub command_panicked: fn(&Main<'_>, &str),
 }
 
 static HOOKS: OnceCell<&'static Hooks> = OnceCell::new();

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use hostnet::cli::grammar;
-use hostnet::engine::{HelperView, StepView, UplinkView, View};
+use hostnet::engine::{HelperView, PanicsView, StepView, UplinkView, View};
 use hostnet::model::Backend;
 
 const BEGIN: &str = "<!-- cli-defs: begin (HOSTNET_BLESS=1 writes it) -->\n";
@@ -58,7 +58,7 @@ fn sample() -> View {
         last_error: None,
     };
     let helper = HelperView { state: "idle", commands: 0, reports: 0, died: None };
-    View { version: "", helper, uplinks: vec![uplink] }
+    View { version: "", helper, panics: PanicsView::default(), uplinks: vec![uplink] }
 }
 
 fn fields(prefix: &str, value: &serde_json::Value, names: &mut BTreeSet<String>) {

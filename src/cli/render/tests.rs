@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::*;
+use crate::engine::PanicsView;
 use crate::model::{Backend, IfAddress};
 
 fn address(text: &str, len: u8) -> IfAddress {
@@ -58,7 +59,7 @@ fn failed() -> UplinkView {
 
 fn view(uplinks: Vec<UplinkView>) -> View {
     let helper = HelperView { state: "running", commands: 12, reports: 11, died: None };
-    View { version: "0.1.0", helper, uplinks }
+    View { version: "0.1.0", helper, panics: PanicsView::default(), uplinks }
 }
 
 fn dead(uplinks: Vec<UplinkView>) -> View {
@@ -158,6 +159,10 @@ fn json_is_stable() {
     "commands": 12,
     "reports": 11,
     "died": null
+  },
+  "panics": {
+    "count": 0,
+    "last": null
   },
   "uplinks": [
     {
