@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use super::error::Error;
 use super::netns::NetnsFile;
 use super::socket::Socket;
+use super::sys;
 use super::wire::{self, AddressFacts, LinkFacts, RouteFacts};
 use crate::model::{IfAddress, IfName, MacAddr, Route};
 
@@ -71,6 +72,13 @@ impl Netlink {
     /// Set the MAC.
     pub fn set_mac(&mut self, index: u32, mac: MacAddr) -> Result<(), Error> {
         self.set(&format!("set MAC {mac}"), index, vec![LinkAttribute::Address(mac.0.to_vec())])
+    }
+
+    /// Let the kernel finish checksums and segments before it hands a frame to
+    /// the device.
+    pub fn disable_tx_checksum_offload(&mut self, name: &IfName) -> Result<(), Error> {
+        let what = || format!("switch the checksum offload of {name} off");
+        sys::disable_tx_checksum_offload(self.socket.fd(), name).map_err(|errno| Error::sys(what(), errno))
     }
 
     /// Set the MTU, in bytes.

@@ -199,7 +199,10 @@ impl Session {
         // some kernels, and addresses would be made from the old one.
         netlink.set_up(link.index, false)?;
         netlink.set_mac(link.index, plan.device.mac)?;
-        netlink.set_mtu(link.index, plan.device.mtu)
+        netlink.set_mtu(link.index, plan.device.mtu)?;
+        // A tap of VPP's own takes unfinished checksums and long segments from
+        // the host; they would leave by tunnels and cards that finish neither.
+        netlink.disable_tx_checksum_offload(&plan.device.staging_name)
     }
 
     fn move_in(&mut self, plan: &Plan) -> Result<(), Error> {

@@ -10,6 +10,8 @@ use netlink_sys::{Socket as RawSocket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt::ReceiveTimeout};
+use std::os::fd::{AsFd, BorrowedFd};
+
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::error::Error;
@@ -62,6 +64,11 @@ impl Socket {
         setsockopt(&raw, ReceiveTimeout, &TimeVal::seconds(TIMEOUT_SECONDS))
             .map_err(|errno| Error::sys(what, errno))?;
         Ok(Self { raw, sequence: 0, buffer: vec![0; BUFFER] })
+    }
+
+    /// The socket itself, for what has no netlink message.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.raw.as_fd()
     }
 
     /// Change something. `flags` are those beside REQUEST and ACK.

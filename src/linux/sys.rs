@@ -14,6 +14,7 @@ mod raw {
     nix::ioctl_write_ptr_bad!(tun_set_iff, nix::libc::TUNSETIFF, nix::libc::ifreq);
     nix::ioctl_write_ptr_bad!(tun_set_vnet_hdr_sz, nix::libc::TUNSETVNETHDRSZ, nix::libc::c_int);
     nix::ioctl_write_int_bad!(tun_set_offload, nix::libc::TUNSETOFFLOAD);
+    nix::ioctl_write_ptr_bad!(ethtool, nix::libc::SIOCETHTOOL, nix::libc::ifreq);
 }
 
 /// Whether a file of nsfs is a network namespace (`NS_GET_NSTYPE`,
@@ -28,16 +29,8 @@ pub(super) fn is_net_namespace(file: BorrowedFd<'_>) -> nix::Result<bool> {
 /// Attach the file of `/dev/net/tun` to the device of that name, made if it
 /// is not there (`TUNSETIFF`, linux/if_tun.h).
 pub(super) fn tun_attach(file: impl AsFd, name: &IfName, flags: nix::libc::c_int) -> nix::Result<()> {
-    let mut request = nix::libc::ifreq {
-        ifr_name: [0; nix::libc::IFNAMSIZ],
-        ifr_ifru: nix::libc::__c_anonymous_ifr_ifru {
-            ifru_flags: nix::libc::c_short::try_from(flags).map_err(|_| Errno::EINVAL)?,
-        },
-    };
-    // A name has at most 15 bytes, so the NUL behind it stays.
-    for (to, from) in request.ifr_name.iter_mut().zip(name.as_str().bytes()) {
-        *to = nix::libc::c_char::from_ne_bytes([from]);
-    }
+    let flags = nix::libc::c_short::try_from(flags).map_err(|_| Errno::EINVAL)?;
+    let request = ifreq(name, nix::libc::__c_anonymous_ifr_ifru { ifru_flags: flags });
     // SAFETY: the file is open while it is borrowed; the kernel reads and
     // writes one ifreq, which lives on this stack.
     unsafe { raw::tun_set_iff(file.as_fd().as_raw_fd(), &raw const request) }?;
@@ -60,4 +53,35 @@ pub(super) fn tun_set_offload(file: impl AsFd, offloads: nix::libc::c_int) -> ni
     // value.
     unsafe { raw::tun_set_offload(file.as_fd().as_raw_fd(), offloads) }?;
     Ok(())
+}
+
+/// Let the kernel finish checksums, and with them segments, before it hands a
+/// frame to the device (`ETHTOOL_STXCSUM`, linux/ethtool.h). `socket` is any
+/// socket of the namespace that the device is in.
+pub(super) fn disable_tx_checksum_offload(socket: impl AsFd, name: &IfName) -> nix::Result<()> {
+    let mut value = EthtoolValue { command: ETHTOOL_STXCSUM, data: 0 };
+    let data = std::ptr::from_mut(&mut value).cast();
+    let request = ifreq(name, nix::libc::__c_anonymous_ifr_ifru { ifru_data: data });
+    // SAFETY: the socket is open while it is borrowed; the kernel reads one
+    // ifreq and the structure that it points to, both on this stack.
+    unsafe { raw::ethtool(socket.as_fd().as_raw_fd(), &raw const request) }?;
+    Ok(())
+}
+
+const ETHTOOL_STXCSUM: u32 = 0x17;
+
+/// `struct ethtool_value` of linux/ethtool.h.
+#[repr(C)]
+struct EthtoolValue {
+    command: u32,
+    data: u32,
+}
+
+fn ifreq(name: &IfName, ifr_ifru: nix::libc::__c_anonymous_ifr_ifru) -> nix::libc::ifreq {
+    let mut request = nix::libc::ifreq { ifr_name: [0; nix::libc::IFNAMSIZ], ifr_ifru };
+    // A name has at most 15 bytes, so the NUL behind it stays.
+    for (to, from) in request.ifr_name.iter_mut().zip(name.as_str().bytes()) {
+        *to = nix::libc::c_char::from_ne_bytes([from]);
+    }
+    request
 }
