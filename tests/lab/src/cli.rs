@@ -69,8 +69,8 @@ impl Cli {
         let deadline = Instant::now() + timeout;
         let mut answer = Vec::new();
         (|| {
-            self.stream.write_all(command.as_bytes())?;
-            self.stream.write_all(b"\n")?;
+            // In one piece: VPP takes whatever it reads at once for a command.
+            self.stream.write_all(format!("{command}\n").as_bytes())?;
             while answer.last() != Some(&0) {
                 self.read_some(&mut answer, deadline)?;
             }

@@ -94,7 +94,11 @@ impl Vpp {
         let program = prefix.join("bin/vpp");
         let program = program.to_str().context("the prefix is not UTF-8")?;
         let conf = conf.to_str().context("the run directory is not UTF-8")?;
-        let mut process = Process::start(netns, program, &["-c", conf], move |command| {
+        let faked = fake_cpus(dir, config)?;
+        let mut line: Vec<&str> = faked.iter().map(String::as_str).collect();
+        line.extend([program, "-c", conf]);
+        let (program, arguments) = line.split_first().context("an empty command")?;
+        let mut process = Process::start(netns, program, arguments, move |command| {
             command.stdin(std::process::Stdio::null()).stdout(out).stderr(err);
         })?;
         let cli = wait_for_cli(&mut process, &watch, &dir.join("cli.sock"))
@@ -184,6 +188,24 @@ impl Vpp {
     }
 }
 
+/// VPP wants a processor for each thread. Where the machine has too few, what
+/// is put before the command line makes it see more; its threads share then.
+fn fake_cpus(dir: &Path, config: &Config) -> Result<Vec<String>> {
+    const ONLINE: &str = "/sys/devices/system/cpu/online";
+    let there = std::thread::available_parallelism()?.get();
+    let wanted = usize::try_from(config.workers)? + 1;
+    if wanted <= there {
+        return Ok(Vec::new());
+    }
+    let fake = dir.join("online");
+    std::fs::write(&fake, format!("0-{}\n", wanted - 1))?;
+    // A mount namespace of its own, which still learns of new names of
+    // network namespaces.
+    let script = format!("mount --bind {} {ONLINE} && exec \"$@\"", fake.display());
+    let words = ["unshare", "--mount", "--propagation", "slave", "--", "sh", "-c", &script, "sh"];
+    Ok(words.map(str::to_owned).to_vec())
+}
+
 /// The text of startup.conf.
 fn startup(dir: &Path, tag: &str, plugins: &Path, config: &Config) -> String {
     let dir = dir.display();
@@ -205,7 +227,8 @@ fn startup(dir: &Path, tag: &str, plugins: &Path, config: &Config) -> String {
     let _ = writeln!(text, "api-segment {{ prefix {tag} }}");
     let _ = writeln!(text, "logging {{ default-log-level debug default-syslog-log-level disabled }}");
     if config.workers > 0 {
-        let _ = writeln!(text, "cpu {{ workers {} }}", config.workers);
+        // Threads are not pinned each to its own processor: see fake_cpus.
+        let _ = writeln!(text, "cpu {{ workers {} use-pthreads }}", config.workers);
     }
     let _ = writeln!(text, "plugins {{\n  path {dir}/plugins:{}", plugins.display());
     let _ = writeln!(text, "  plugin default {{ disable }}");

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use hostnet_lab::checks::Checks;
 use hostnet_lab::dump::Dump;
+use hostnet_lab::time::{secs, until};
 use hostnet_lab::topology::{Lab, addr};
 use hostnet_lab::traffic::ping;
 use libtest_mimic::Trial;
@@ -58,7 +59,7 @@ fn one(lab: &Lab, step: &str, how: &str, before: &Dump) -> Result<()> {
     lab.vpp.quiet(&format!("test hostnet fault {step} {how}"))?;
     let said = lab.vpp.ctl(&enable_command(lab, "host-eth0", &cluster()))?;
     ensure!(said.contains(step), "enable does not name the step, it says '{}'", said.trim());
-    let cause = if how == "panic" { "panic" } else { "fault" };
+    let cause = if how == "panic" { "panic" } else { "injected failure" };
     ensure!(said.contains(cause), "enable does not name the cause, it says '{}'", said.trim());
     Dump::of(lab)?.same_as(before)
 }
@@ -66,18 +67,20 @@ fn one(lab: &Lab, step: &str, how: &str, before: &Dump) -> Result<()> {
 fn failing_undo(lab: &Lab) -> Result<()> {
     let before = Dump::of(lab)?;
     let mut checks = Checks::new();
-    for step in ["linux-addresses", "vpp-neighbours"] {
+    for step in ["linux-addresses", "linux-move", "vpp-neighbours", "vpp-tap"] {
+        enable_all(lab)?;
         lab.vpp.quiet(&format!("test hostnet fault undo:{step} fail"))?;
-        lab.vpp.quiet("test hostnet fault vpp-tap-up fail")?;
-        let said = lab.vpp.ctl(&enable_command(lab, "host-eth0", &cluster()))?;
-        checks.that("the undo is named", said.contains(step), &said);
+        let said = lab.vpp.ctl("hostnet disable host-eth0")?;
+        let log = lab.vpp.ctl("show logging")?;
+        let told = [&said, &log].iter().any(|text| text.contains(step) && text.contains("injected"));
+        checks.that(&format!("the undo of {step} is named"), told, &said);
         // It is tried again until it is done; then nothing is left.
-        let over = hostnet_lab::time::until("undone at last", hostnet_lab::time::secs(15), || {
+        let over = until("undone at last", secs(15), || {
             let state = shown(lab, "host-eth0")?.map(|shown| shown["state"].clone());
             Ok(state.is_none_or(|state| state == "failed").then_some(()))
         });
-        checks.add("it is retried", over);
-        checks.add("nothing is left", Dump::of(lab)?.same_as(&before));
+        checks.add(&format!("the undo of {step} is retried"), over);
+        checks.add(&format!("nothing is left of {step}"), Dump::of(lab)?.same_as(&before));
     }
     checks.finish()
 }

@@ -95,7 +95,7 @@ fn another_version() -> Result<()> {
     options.vpp.hostnet = Some(copy);
     let lab = Lab::start(&options)?;
     let plugins = lab.vpp.ctl("show plugins")?;
-    ensure!(!plugins.contains("hostnet"), "it was loaded:\n{plugins}");
+    ensure!(!plugins.contains("hostnet_plugin.so"), "it was loaded:\n{plugins}");
     let words = lab.vpp.last_words() + &lab.vpp.ctl("show logging")?;
     ensure!(
         words.contains("hostnet_plugin.so version mismatch"),

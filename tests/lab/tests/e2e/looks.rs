@@ -32,7 +32,8 @@ fn vpp_side(lab: &Lab) -> Result<()> {
     expect("show ip punt redirect", &["rx local0 via:", "attached-nexthop", &next4, &mac])?;
     let next6 = format!("fc00:ffff:ffff:ffff:ca11:c000:fd10:fffe {tap}");
     expect("show ip6 punt redirect", &["rx local0 via:", "attached-nexthop", &next6, &mac])?;
-    expect("show int addr", &[&format!("{tap} (up):\n  unnumbered, use host-eth0")])?;
+    // VPP leaves a space at the line's end.
+    expect("show int addr", &[&format!("{tap} (up): \n  unnumbered, use host-eth0")])?;
     expect("show ip neighbors", &["169.254.0.1", addr::UPLINK_MAC])?;
     checks.finish()
 }

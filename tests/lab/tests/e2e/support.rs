@@ -209,7 +209,9 @@ pub(crate) fn view(lab: &Lab) -> Result<Value> {
 pub(crate) fn shown(lab: &Lab, uplink: &str) -> Result<Option<Value>> {
     let view = view(lab)?;
     let uplinks = view["uplinks"].as_array().context("no list of uplinks")?;
-    Ok(uplinks.iter().find(|shown| shown["interface"] == uplink).cloned())
+    // The last one: of an interface that VPP deleted and made anew, the old
+    // uplink's end may still be told before the new one.
+    Ok(uplinks.iter().rev().find(|shown| shown["interface"] == uplink).cloned())
 }
 
 /// VPP's name of the tap of an uplink.
