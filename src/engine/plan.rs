@@ -181,7 +181,9 @@ impl Plan {
                 (Backend::Vhost, String::new())
             }
         };
-        let cluster_mtu = request.cluster_mtu.unwrap_or(mtu.saturating_sub(CLUSTER_OVERHEAD));
+        // Encapsulation costs on the uplink, whatever the device's own MTU is.
+    let cluster_mtu =
+        request.cluster_mtu.unwrap_or_else(|| facts.mtu.saturating_sub(CLUSTER_OVERHEAD).min(mtu));
         if request.cluster_mtu.is_some_and(|n| n > mtu) {
             refusals.push(format!("cluster-mtu {cluster_mtu} exceeds the device's MTU {mtu}"));
         }

@@ -151,7 +151,9 @@ hns_driver_create (vlib_main_t *vm, u32 instance, const u8 *mac, int fd,
   f.description = format (0, "hostnet-tap%u", instance);
   out->file_index = clib_file_add (&file_main, &f);
   vnet_hw_if_set_rx_queue_file_index (vnm, out->queue_index, out->file_index);
-  vnet_hw_if_set_rx_queue_mode (vnm, out->queue_index, VNET_HW_IF_RX_MODE_DEFAULT);
+  /* The host is mostly silent: an idle tap costs no poll. */
+  vnet_get_hw_interface (vnm, out->hw_if_index)->default_rx_mode = VNET_HW_IF_RX_MODE_ADAPTIVE;
+  vnet_hw_if_set_rx_queue_mode (vnm, out->queue_index, VNET_HW_IF_RX_MODE_ADAPTIVE);
 
   /* One queue for all threads: the kernel takes concurrent writes. */
   txq = vnet_hw_if_register_tx_queue (vnm, out->hw_if_index, 0);

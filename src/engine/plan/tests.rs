@@ -159,10 +159,12 @@ fn the_mtu_has_its_bounds() {
 }
 
 #[test]
-fn the_cluster_mtu_is_the_device_s_less_60_unless_told() {
+fn the_cluster_mtu_is_the_uplink_s_less_60_unless_told() {
     assert_eq!(route(&cluster("10.96.0.0/12"), &facts()), "10.96.0.0/12 via 10.0.0.1 mtu 1440");
-    let request = EnableRequest { mtu: Some(9000), ..cluster("10.96.0.0/12") };
-    assert_eq!(route(&request, &facts()), "10.96.0.0/12 via 10.0.0.1 mtu 8940");
+    for (mtu, of_cluster) in [(9000, 1440), (1480, 1440), (1400, 1400)] {
+        let request = EnableRequest { mtu: Some(mtu), ..cluster("10.96.0.0/12") };
+        assert_eq!(route(&request, &facts()), format!("10.96.0.0/12 via 10.0.0.1 mtu {of_cluster}"));
+    }
     let request = EnableRequest { cluster_mtu: Some(1500), ..cluster("10.96.0.0/12") };
     assert_eq!(route(&request, &facts()), "10.96.0.0/12 via 10.0.0.1 mtu 1500");
     let request = EnableRequest { cluster_mtu: Some(1501), ..cluster("10.96.0.0/12") };

@@ -35,8 +35,7 @@ fn disable_leaves_nothing(lab: &Lab) -> Result<()> {
     // And it can be done again.
     enable_all(lab)?;
     ping(&lab.peer, addr::HOST4)?;
-    // VPP's side has another MAC then: each enable has one of its own.
-    Dump::of(lab)?.without("vpp").same_as(&enabled.without("vpp")).context("the second time")?;
+    Dump::of(lab)?.same_as(&enabled).context("the second time")?;
     disable(lab, "host-eth0")?;
     Dump::of(lab)?.same_as(&before).context("the second time")
 }
@@ -108,7 +107,8 @@ fn rounds_options() -> Options {
     options
 }
 
-const WARM: usize = 20;
+/// VPP's log keeps its lines until there are as many as it keeps at most.
+const WARM: usize = 100;
 const ROUNDS: usize = 200;
 
 fn rounds(lab: &Lab) -> Result<()> {
@@ -131,10 +131,11 @@ fn rounds(lab: &Lab) -> Result<()> {
     checks.that("threads", after.threads == before.threads, &format!("{} then {}", before.threads, after.threads));
     checks.that("graph nodes", after.nodes == before.nodes, &hostnet_lab::dump::diff(&before.nodes, &after.nodes));
     checks.that("FIB objects", after.fib == before.fib, &hostnet_lab::dump::diff(&before.fib, &after.fib));
-    // Fragmentation moves the figure a little; a leak of one object a round
-    // is 200 times its size.
+    // Fragmentation moves the figure a little, and VPP itself never frees
+    // three 24-byte keys of each `ip6_link_enable` (the hashes of its RA and
+    // MLD). An object of ours would be 200 times its size.
     let grown = after.heap.saturating_sub(before.heap);
-    checks.that("VPP's heap", grown < 16 * 1024, &format!("{} then {} bytes", before.heap, after.heap));
+    checks.that("VPP's heap", grown < 32 * 1024, &format!("{} then {} bytes", before.heap, after.heap));
     checks.finish()
 }
 
