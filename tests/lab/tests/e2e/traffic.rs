@@ -3,6 +3,7 @@
 use anyhow::Result;
 use hostnet_lab::checks::Checks;
 use hostnet_lab::counters::Counters;
+use hostnet_lab::time::{secs, until};
 use hostnet_lab::topology::{Lab, Options, addr};
 use hostnet_lab::traffic::{ping, ping_with, tcp, tcp_refused, udp, udp_refused};
 use libtest_mimic::Trial;
@@ -20,6 +21,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         scenario("m01_closed_ports_are_refused_by_the_host", options, closed_ports),
         scenario("m01_beyond_the_gateway", options, beyond_the_gateway),
         scenario("m01_large_packets_are_fragmented_and_joined", options, large_packets),
+        scenario("m01_first_contact_with_an_unknown_peer", options, first_contact),
         scenario("m01_tcp_jumbo", jumbo, |lab| {
             jumbo_ping(lab)?;
             tcp_both_ways(lab, 20_000_000)
@@ -119,6 +121,22 @@ fn beyond_the_gateway(lab: &Lab) -> Result<()> {
         checks.add("host to far", ping(&lab.host, far));
         checks.add("host connects to far", tcp(&lab.host, &lab.gw, far, host, 100_000));
         checks.add("far to host", ping_with(&lab.gw, host, &["-I", far]));
+    }
+    checks.finish()
+}
+
+/// Nobody knows the peer yet, neither VPP nor the host: its answers to VPP's
+/// own address resolution must not mislead the host.
+fn first_contact(lab: &Lab) -> Result<()> {
+    enable_all(lab)?;
+    let (new4, new6) = ("192.0.2.77", "2001:db8:1::77");
+    lab.peer.ip(&format!("addr add {new4}/24 dev eth0\naddr add {new6}/64 dev eth0"))?;
+    let mut checks = Checks::new();
+    for new in [new4, new6] {
+        // VPP drops what waits for address resolution, so the first may be lost.
+        let answered = until("the new peer answers", secs(5), || ping(&lab.host, new).map(Some));
+        checks.add(new, answered);
+        checks.add("and goes on answering", ping(&lab.host, new));
     }
     checks.finish()
 }

@@ -119,8 +119,11 @@ fn uplink_deleted(lab: &Lab) -> Result<()> {
         addr::HOST6
     ))?;
     enable(lab, "host-eth0", "").context("the uplink made anew")?;
-    ping(&lab.peer, addr::HOST4)?;
-    ping(&lab.peer, addr::HOST6)
+    // The first may be lost to address resolution: it begins anew as well.
+    for host in [addr::HOST4, addr::HOST6] {
+        until("the host answers", secs(5), || ping(&lab.peer, host).map(Some))?;
+    }
+    Ok(())
 }
 
 fn tap_deleted(lab: &Lab) -> Result<()> {

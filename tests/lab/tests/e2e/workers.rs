@@ -45,6 +45,8 @@ fn host_traffic(lab: &Lab) -> Result<()> {
 struct Stream {
     sent: u64,
     lost: u64,
+    /// The first gaps: expected number, number that came.
+    gaps: Vec<(u64, u64)>,
 }
 
 /// Datagrams from the peer to the pod while `meanwhile` runs.
@@ -72,13 +74,21 @@ fn stream(lab: &Lab, to: &str, meanwhile: impl FnOnce() -> Result<()>) -> Result
             Ok::<u64, anyhow::Error>(sent)
         });
         let receiving = scope.spawn(|| {
-            let mut received = 0_u64;
-            let mut buffer = [0_u8; 64];
+            let (mut received, mut next) = (0_u64, 0_u64);
+            let mut gaps = Vec::new();
+            let mut buffer = [0_u8; 8];
             // Silence after the end of the sending ends it.
             loop {
                 match receiver.recv(&mut buffer) {
-                    Ok(_) => received += 1,
-                    Err(_) if stop.load(Ordering::Relaxed) => return received,
+                    Ok(_) => {
+                        let number = u64::from_be_bytes(buffer);
+                        if number != next && gaps.len() < 20 {
+                            gaps.push((next, number));
+                        }
+                        next = number + 1;
+                        received += 1;
+                    }
+                    Err(_) if stop.load(Ordering::Relaxed) => return (received, gaps),
                     Err(_) => {}
                 }
             }
@@ -86,9 +96,10 @@ fn stream(lab: &Lab, to: &str, meanwhile: impl FnOnce() -> Result<()>) -> Result
         let result = meanwhile();
         stop.store(true, Ordering::Relaxed);
         let sent = sending.join().map_err(|_| anyhow::anyhow!("the sender panicked"))??;
-        let received = receiving.join().map_err(|_| anyhow::anyhow!("the receiver panicked"))?;
+        let (received, gaps) =
+            receiving.join().map_err(|_| anyhow::anyhow!("the receiver panicked"))?;
         result?;
-        Ok(Stream { sent, lost: sent.saturating_sub(received) })
+        Ok(Stream { sent, lost: sent.saturating_sub(received), gaps })
     })
 }
 
@@ -114,7 +125,7 @@ fn under_traffic(lab: &Lab) -> Result<()> {
             Ok(())
         })
         .context("the loop of enable and disable")?;
-        let seen = format!("{rounds} rounds: {with:?}; without us {without:?}");
+        let seen = format!("{pod}: {rounds} rounds: {with:?}; without us {without:?}");
         checks.that("rounds were made", rounds > 0 && with.sent > 100, &seen);
         checks.that("nothing is lost that is not lost without us", with.lost <= without.lost, &seen);
     }
