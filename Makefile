@@ -28,7 +28,8 @@ install: build ## Install the plugin where the VPP that was found looks (DESTDIR
 	echo "installed $$dir/hostnet_plugin.so"
 
 run: ## A lab in network namespaces with the plugin at work, until Ctrl-C (ONCE=1: check and end)
-	@tests/find-vpp >/dev/null 2>&1 || tests/setup vpp
+	@if [[ -n "$${VPP_PREFIX:-}" ]]; then tests/find-vpp >/dev/null; \
+	else tests/find-vpp >/dev/null 2>&1 || tests/setup vpp; fi
 	@tests/setup lab
 	@$(MAKE) --no-print-directory build
 	@$(CARGO) build --quiet --locked -p hostnet-lab --bin lab

@@ -18,6 +18,9 @@ pub const RUN_ROOT: &str = "/run/hostnet-lab";
 /// Where `ip netns` keeps its names.
 pub const NETNS_DIR: &str = "/run/netns";
 
+/// Where VPP's shared memory is.
+const SHM: &str = "/dev/shm";
+
 /// Something to undo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Debt {
@@ -25,7 +28,7 @@ pub enum Debt {
     Process(i32),
     /// A named namespace.
     Netns(String),
-    /// A directory.
+    /// A lab's directory, and VPP's shared memory of that name.
     Dir(PathBuf),
 }
 
@@ -71,6 +74,11 @@ fn undo(debt: &Debt) {
         }
         Debt::Dir(path) => {
             let _ = std::fs::remove_dir_all(path);
+            // VPP's shared memory of the same name, where VPP was killed.
+            let stem = path.file_name().unwrap_or_default().to_string_lossy().into_owned() + "-";
+            for name in names(SHM).into_iter().filter(|name| name.starts_with(&stem)) {
+                let _ = std::fs::remove_file(Path::new(SHM).join(name));
+            }
         }
     }
 }
@@ -129,8 +137,8 @@ pub fn sweep() {
     for name in names(RUN_ROOT).into_iter().filter(dead) {
         undo(&Debt::Dir(Path::new(RUN_ROOT).join(name)));
     }
-    for name in names("/dev/shm").into_iter().filter(dead) {
-        let _ = std::fs::remove_file(Path::new("/dev/shm").join(name));
+    for name in names(SHM).into_iter().filter(dead) {
+        let _ = std::fs::remove_file(Path::new(SHM).join(name));
     }
 }
 
