@@ -454,7 +454,7 @@ fn receive<N: InputNode>(ctx: &Context<'_>, instance: &Instance) -> u64 {
         unsafe { sys::hns_driver_set_pending(instance.queue_index) };
     }
     if n > 0 {
-        trace(ctx, instance, &packets[..n], &lengths[..n]);
+        let traced = trace(ctx, instance, &packets[..n], &lengths[..n]);
         let bytes: u64 = lengths[..n].iter().map(|l| u64::from(*l)).sum();
         // SAFETY: the packets are ours until here.
         unsafe {
@@ -466,6 +466,7 @@ fn receive<N: InputNode>(ctx: &Context<'_>, instance: &Instance) -> u64 {
                 instance.sw_if_index,
                 instance.hw_if_index,
                 bytes,
+                i32::from(traced),
             );
         }
     }
@@ -522,12 +523,14 @@ fn read_frame(
     Ok(Some((spare.take(used), length)))
 }
 
-fn trace(ctx: &Context<'_>, instance: &Instance, packets: &[u32], lengths: &[u32]) {
+/// Trace as many of the packets as VPP wants; whether any is traced.
+fn trace(ctx: &Context<'_>, instance: &Instance, packets: &[u32], lengths: &[u32]) -> bool {
+    let mut traced = false;
     // SAFETY: the call's own vm and node, and packets that are still ours.
     unsafe {
         let mut left = sys::hns_trace_count(ctx.vm(), ctx.node());
         if left == 0 {
-            return;
+            return false;
         }
         for (index, length) in packets.iter().zip(lengths) {
             if left == 0 {
@@ -539,10 +542,12 @@ fn trace(ctx: &Context<'_>, instance: &Instance, packets: &[u32], lengths: &[u32
                 let trace = RxTrace { sw_if_index: instance.sw_if_index, length: *length };
                 room.cast::<RxTrace>().write_unaligned(trace);
                 left -= 1;
+                traced = true;
             }
         }
         sys::hns_trace_count_set(ctx.vm(), ctx.node(), left);
     }
+    traced
 }
 
 /// The trace formatter of an [`InputNode`], as the shim calls it.

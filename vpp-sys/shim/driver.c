@@ -248,7 +248,7 @@ hns_buffer_rx_chain (vlib_main_t *vm, const u32 *indices, u32 n, u32 length, u32
 
 void
 hns_driver_rx_enqueue (vlib_main_t *vm, vlib_node_runtime_t *node, u32 *indices, u32 n,
-		       u32 sw_if_index, u32 hw_if_index, u64 bytes)
+		       u32 sw_if_index, u32 hw_if_index, u64 bytes, int is_traced)
 {
   u32 next = VNET_DEVICE_INPUT_NEXT_ETHERNET_INPUT;
   u32 *to_next, n_left;
@@ -261,6 +261,10 @@ hns_driver_rx_enqueue (vlib_main_t *vm, vlib_node_runtime_t *node, u32 *indices,
       vnet_feature_start_device_input (sw_if_index, &same, vlib_get_buffer (vm, indices[i]));
     }
   vlib_get_new_next_frame (vm, node, next, to_next, n_left);
+  /* Only now: a frame that was another input node's last came without the
+   * mark that vlib_trace_buffer left. */
+  if (is_traced)
+    vlib_trace_next_frame (vm, node, next);
   vlib_buffer_copy_indices (to_next, indices, n);
   if (next == VNET_DEVICE_INPUT_NEXT_ETHERNET_INPUT)
     {

@@ -199,7 +199,7 @@ void hns_buffer_room (vlib_main_t *vm, u32 index, u8 **data, u32 *room);
 void hns_buffer_rx_chain (vlib_main_t *vm, const u32 *indices, u32 n, u32 length,
 			  u32 sw_if_index);
 void hns_driver_rx_enqueue (vlib_main_t *vm, vlib_node_runtime_t *node, u32 *indices, u32 n,
-			    u32 sw_if_index, u32 hw_if_index, u64 bytes);
+			    u32 sw_if_index, u32 hw_if_index, u64 bytes, int is_traced);
 u32 hns_trace_count (vlib_main_t *vm, vlib_node_runtime_t *node);
 void hns_trace_count_set (vlib_main_t *vm, vlib_node_runtime_t *node, u32 n);
 void *hns_trace_rx (vlib_main_t *vm, vlib_node_runtime_t *node, u32 index, u32 bytes);
