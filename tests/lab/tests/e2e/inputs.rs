@@ -6,16 +6,16 @@ use hostnet_lab::dump::Dump;
 use hostnet_lab::topology::{Lab, Options, addr};
 use libtest_mimic::Trial;
 
-use crate::support::{Backend, enable_all, enable_command, options, scenario};
+use crate::support::{Backend, clean_scenario, enable_all, enable_command, options, scenario};
 
 pub(crate) fn tests() -> Vec<Trial> {
     let mut tests = vec![
-        scenario("m12_wrong_words", options, wrong_words),
+        clean_scenario("m12_wrong_words", wrong_words),
         scenario("m12_wrong_state_of_vpp", options, wrong_vpp),
         scenario("m12_wrong_state_of_linux", options, wrong_linux),
-        scenario("m12_already_enabled", options, already),
+        clean_scenario("m12_already_enabled", already),
         scenario("m12_all_reasons_at_once_by_dry_run", options, all_reasons),
-        scenario("m12_default_namespace_is_vpps_own", options, default_namespace),
+        clean_scenario("m12_default_namespace_is_vpps_own", default_namespace),
     ];
     if Backend::of_this_run() == Backend::Builtin {
         tests.push(scenario("m12_tap_vhost_without_vhost_net", with_tap, no_vhost));

@@ -11,13 +11,13 @@ use hostnet_lab::topology::{Lab, Options, addr};
 use hostnet_lab::traffic::ping;
 use libtest_mimic::Trial;
 
-use crate::support::{cluster, disable, enable, enable_all, enable_command, options, scenario};
+use crate::support::{clean_scenario, cluster, disable, enable, enable_all, enable_command, options, scenario};
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
-        scenario("m05_disable_leaves_all_as_before", options, disable_leaves_nothing),
+        clean_scenario("m05_disable_leaves_all_as_before", disable_leaves_nothing),
         scenario("m05_clean_exit_leaves_all_as_before", options, exit_leaves_nothing),
-        scenario("m05_dry_run_changes_nothing", options, dry_run),
+        clean_scenario("m05_dry_run_changes_nothing", dry_run),
         scenario("m05_enable_at_startup_by_exec", options, twice),
         scenario("m07_two_hundred_rounds_leak_nothing", rounds_options, rounds),
     ]

@@ -5,15 +5,15 @@ use hostnet_lab::checks::Checks;
 use hostnet_lab::topology::{Lab, addr};
 use libtest_mimic::Trial;
 
-use crate::support::{Backend, enable, enable_all, options, scenario, tap_of, view};
+use crate::support::{Backend, clean_scenario, enable, enable_all, tap_of, view};
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
-        scenario("m04_vpp_looks_as_published", options, vpp_side),
-        scenario("m04_host_looks_as_published", options, host_side),
-        scenario("m04_show_hostnet_tells_it", options, show_hostnet),
-        scenario("m04_options_are_obeyed", options, obeyed),
-        scenario("m04_packet_trace_reads_well", options, trace),
+        clean_scenario("m04_vpp_looks_as_published", vpp_side),
+        clean_scenario("m04_host_looks_as_published", host_side),
+        clean_scenario("m04_show_hostnet_tells_it", show_hostnet),
+        clean_scenario("m04_options_are_obeyed", obeyed),
+        clean_scenario("m04_packet_trace_reads_well", trace),
     ]
 }
 

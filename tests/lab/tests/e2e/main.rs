@@ -17,7 +17,23 @@ mod traffic;
 mod uplinks;
 mod workers;
 
-use libtest_mimic::Arguments;
+use libtest_mimic::{Arguments, Trial};
+
+use support::Backend;
+
+/// Tests that have nothing to do with the backend, or are to be run natively
+/// only: the run with the builtin backend has them.
+const ONCE: [&str; 9] = [
+    "lab_",
+    "load_another_version",
+    "load_with_0_workers_without",
+    "load_with_2_workers_without",
+    "m01_tcp_gigabytes",
+    "m07_",
+    "m12_wrong_words",
+    "m12_wrong_state_of_vpp",
+    "m12_all_reasons",
+];
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::from_args();
@@ -38,7 +54,11 @@ fn main() -> anyhow::Result<()> {
         inputs::tests(),
         resolution::tests(),
     ];
-    let conclusion = libtest_mimic::run(&arguments, tests.into_iter().flatten().collect());
+    let mut tests: Vec<Trial> = tests.into_iter().flatten().collect();
+    if Backend::of_this_run() == Backend::Vhost {
+        tests.retain(|test| !ONCE.iter().any(|name| test.name().starts_with(name)));
+    }
+    let conclusion = libtest_mimic::run(&arguments, tests);
     hostnet_lab::cleanup::settle_all();
     conclusion.exit()
 }

@@ -8,11 +8,11 @@ use hostnet_lab::traffic::{ping, tcp, udp};
 use hostnet_lab::wire::{Tap, mac};
 use libtest_mimic::Trial;
 
-use crate::support::{enable_all, options, scenario};
+use crate::support::{clean_scenario, enable_all, options, scenario};
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
-        scenario("m02_pod_and_host_talk_and_nothing_is_on_the_uplink", options, pod_and_host),
+        clean_scenario("m02_pod_and_host_talk_and_nothing_is_on_the_uplink", pod_and_host),
         scenario("m03_ipip_stays_in_vpp", options, ipip),
         scenario("m03_vxlan_stays_in_vpp", with_vxlan, vxlan),
     ]

@@ -10,13 +10,13 @@ use hostnet_lab::topology::{Lab, addr};
 use hostnet_lab::wire::{Mac, Tap, mac};
 use libtest_mimic::Trial;
 
-use crate::support::{enable_all, options, scenario};
+use crate::support::{clean_scenario, enable_all};
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
-        scenario("m13_arp_is_answered_for_every_target_but_the_hosts_own", options, arp),
-        scenario("m13_nd_is_answered_for_every_target_but_the_hosts_own", options, nd),
-        scenario("m13_conflict_detection_of_programs_is_content", options, programs),
+        clean_scenario("m13_arp_is_answered_for_every_target_but_the_hosts_own", arp),
+        clean_scenario("m13_nd_is_answered_for_every_target_but_the_hosts_own", nd),
+        clean_scenario("m13_conflict_detection_of_programs_is_content", programs),
     ]
 }
 

@@ -2,8 +2,11 @@
 //! everything when one fails.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use hostnet_lab::topology::{Lab, Options, addr};
@@ -76,22 +79,76 @@ pub(crate) fn scenario(
 ) -> Trial {
     let title = name.to_owned();
     Trial::test(name, move || {
-        let lab = Lab::start(&options()).map_err(|error| Failed::from(format!("{error:#}")))?;
-        let outcome = catch_unwind(AssertUnwindSafe(|| run(&lab)));
-        let failure = match outcome {
-            // A test's work is not done if VPP died of it.
-            Ok(Ok(())) => match after(&lab) {
-                Ok(()) => return Ok(()),
-                Err(error) => format!("after the test: {error:#}"),
-            },
-            Ok(Err(error)) => format!("{error:#}"),
-            Err(panic) => match panic.downcast_ref::<String>() {
-                Some(text) => format!("panic: {text}"),
-                None => "panic".to_owned(),
-            },
-        };
-        Err(Failed::from(format!("{failure}\n{}", keep_report(&title, &failure, &lab))))
+        let begun = Instant::now();
+        let result = Lab::start(&options()).map_err(|error| Failed::from(format!("{error:#}")));
+        let result = result.and_then(|lab| attempt(&title, &lab, run));
+        note_time(&title, begun);
+        result
     })
+}
+
+/// Labs of [`options`] that tests have left as they found them.
+static LEFT_CLEAN: Mutex<Vec<Lab>> = Mutex::new(Vec::new());
+
+/// A test that disables what it enabled and changes nothing else, so that its
+/// lab may serve the next one. Only where starting VPP is what takes the time,
+/// under emulation, they are used again: `HOSTNET_LAB_REUSE`.
+pub(crate) fn clean_scenario(
+    name: &str,
+    run: impl FnOnce(&Lab) -> Result<()> + Send + 'static,
+) -> Trial {
+    if std::env::var_os("HOSTNET_LAB_REUSE").is_none() {
+        return scenario(name, options, run);
+    }
+    let title = name.to_owned();
+    Trial::test(name, move || {
+        let begun = Instant::now();
+        let left = LEFT_CLEAN.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let lab = match left {
+            Some(lab) => lab,
+            None => Lab::start(&options()).map_err(|error| Failed::from(format!("{error:#}")))?,
+        };
+        attempt(&title, &lab, |lab| {
+            run(lab)?;
+            if shown(lab, "host-eth0")?.is_some() { disable(lab, "host-eth0") } else { Ok(()) }
+        })?;
+        // Only a lab that is well comes here.
+        LEFT_CLEAN.lock().unwrap_or_else(PoisonError::into_inner).push(lab);
+        note_time(&title, begun);
+        Ok(())
+    })
+}
+
+fn attempt(title: &str, lab: &Lab, run: impl FnOnce(&Lab) -> Result<()>) -> Result<(), Failed> {
+    let failure = match catch_unwind(AssertUnwindSafe(|| run(lab))) {
+        // A test's work is not done if VPP died of it.
+        Ok(Ok(())) => match after(lab) {
+            Ok(()) => return Ok(()),
+            Err(error) => format!("after the test: {error:#}"),
+        },
+        Ok(Err(error)) => format!("{error:#}"),
+        Err(panic) => match panic.downcast_ref::<String>() {
+            Some(text) => format!("panic: {text}"),
+            None => "panic".to_owned(),
+        },
+    };
+    Err(Failed::from(format!("{failure}\n{}", keep_report(title, &failure, lab))))
+}
+
+/// Where reports go: `HOSTNET_REPORTS`.
+fn reports() -> PathBuf {
+    std::env::var_os("HOSTNET_REPORTS").map_or_else(|| root().join("target/e2e"), PathBuf::from)
+}
+
+/// What each test takes, for those who care for the whole's time.
+fn note_time(title: &str, begun: Instant) {
+    let line = format!("{:7.2} s  {title}\n", begun.elapsed().as_secs_f64());
+    let path = reports().join(format!("times-{}.txt", Backend::of_this_run().word()));
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    if let Ok(mut file) = file {
+        // Not worth a failure.
+        let _ = file.write_all(line.as_bytes());
+    }
 }
 
 /// A test that makes its own labs.
@@ -106,8 +163,7 @@ fn after(lab: &Lab) -> Result<()> {
 
 /// Write down everything that can be seen; the line that says where.
 fn keep_report(title: &str, failure: &str, lab: &Lab) -> String {
-    let dir = std::env::var_os("HOSTNET_REPORTS")
-        .map_or_else(|| root().join("target/e2e"), PathBuf::from);
+    let dir = reports();
     let path = dir.join(format!("{title}-{}.txt", Backend::of_this_run().word()));
     let text = format!("{title}\n\n{failure}\n\n{}", report(lab));
     match std::fs::create_dir_all(&dir).and_then(|()| std::fs::write(&path, text)) {

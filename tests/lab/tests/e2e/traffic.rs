@@ -3,24 +3,24 @@
 use anyhow::Result;
 use hostnet_lab::checks::Checks;
 use hostnet_lab::counters::Counters;
-use hostnet_lab::time::{secs, until};
+use hostnet_lab::time::{scale, secs, until};
 use hostnet_lab::topology::{Lab, Options, addr};
 use hostnet_lab::traffic::{ping, ping_with, tcp, tcp_refused, udp, udp_refused};
 use libtest_mimic::Trial;
 
-use crate::support::{enable_all, options, scenario};
+use crate::support::{clean_scenario, enable_all, options, scenario};
 
 /// The host's address and the peer's, for each family.
 const PAIRS: [(&str, &str); 2] = [(addr::HOST4, addr::PEER4), (addr::HOST6, addr::PEER6)];
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
-        scenario("m01_ping_both_ways", options, pings),
-        scenario("m01_tcp_both_ways", options, |lab| tcp_both_ways(lab, 1_000_000)),
-        scenario("m01_udp_both_ways", options, udp_both_ways),
-        scenario("m01_closed_ports_are_refused_by_the_host", options, closed_ports),
-        scenario("m01_beyond_the_gateway", options, beyond_the_gateway),
-        scenario("m01_large_packets_are_fragmented_and_joined", options, large_packets),
+        clean_scenario("m01_ping_both_ways", pings),
+        clean_scenario("m01_tcp_both_ways", |lab| tcp_both_ways(lab, 1_000_000)),
+        clean_scenario("m01_udp_both_ways", udp_both_ways),
+        clean_scenario("m01_closed_ports_are_refused_by_the_host", closed_ports),
+        clean_scenario("m01_beyond_the_gateway", beyond_the_gateway),
+        clean_scenario("m01_large_packets_are_fragmented_and_joined", large_packets),
         scenario("m01_first_contact_with_an_unknown_peer", options, first_contact),
         scenario("m01_tcp_jumbo", jumbo, |lab| {
             jumbo_ping(lab)?;
@@ -59,6 +59,7 @@ fn pings(lab: &Lab) -> Result<()> {
 
 fn tcp_both_ways(lab: &Lab, bytes: usize) -> Result<()> {
     enable_all(lab)?;
+    let bytes = bytes / scale() as usize;
     let mut checks = Checks::new();
     for (host, peer) in PAIRS {
         let before = Counters::of(&lab.host)?;

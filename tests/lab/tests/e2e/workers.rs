@@ -33,9 +33,10 @@ fn host_traffic(lab: &Lab) -> Result<()> {
     for (host, peer, pod) in
         [(addr::HOST4, addr::PEER4, addr::POD4), (addr::HOST6, addr::PEER6, addr::POD6)]
     {
-        checks.add("peer to host", tcp(&lab.peer, &lab.host, host, peer, 5_000_000));
-        checks.add("host to peer", tcp(&lab.host, &lab.peer, peer, host, 5_000_000));
-        checks.add("pod to host", tcp(&lab.pod, &lab.host, host, pod, 1_000_000));
+        let bytes = 5_000_000 / scale() as usize;
+        checks.add("peer to host", tcp(&lab.peer, &lab.host, host, peer, bytes));
+        checks.add("host to peer", tcp(&lab.host, &lab.peer, peer, host, bytes));
+        checks.add("pod to host", tcp(&lab.pod, &lab.host, host, pod, bytes));
     }
     checks.finish()
 }
