@@ -8,13 +8,8 @@ use serde::Deserialize;
 
 /// What a definition may name as its handler, with the variant of
 /// `cli::grammar::Handler`.
-const HANDLERS: &[(&str, &str)] = &[
-    ("enable", "Enable"),
-    ("disable", "Disable"),
-    ("show", "Show"),
-    ("fault", "Fault"),
-    ("panic", "Panic"),
-];
+const HANDLERS: &[(&str, &str)] =
+    &[("enable", "Enable"), ("disable", "Disable"), ("show", "Show"), ("fault", "Fault"), ("panic", "Panic")];
 /// Features that a command may be bound to.
 const FEATURES: &[&str] = &["faults"];
 /// Constants of `engine` that may stand as `min` and `max`.
@@ -63,11 +58,9 @@ enum Bound {
 /// Compile the definitions, each a file's name and its text, in this order.
 /// `has_feature` says which Cargo features are on. The error names the file
 /// and the field.
-pub(crate) fn compile(
-    files: &[(String, String)],
-    has_feature: &dyn Fn(&str) -> bool,
-) -> Result<String, String> {
-    let mut out = String::from("/// Every command, in the order of `cli-defs`.\npub static COMMANDS: &[CommandDef] = &[\n");
+pub(crate) fn compile(files: &[(String, String)], has_feature: &dyn Fn(&str) -> bool) -> Result<String, String> {
+    let mut out =
+        String::from("/// Every command, in the order of `cli-defs`.\npub static COMMANDS: &[CommandDef] = &[\n");
     let mut paths = BTreeSet::new();
     let mut handlers = BTreeSet::new();
     for (file, text) in files {
@@ -113,7 +106,9 @@ fn check_command(command: &Command) -> Result<(), String> {
         if argument.form == "positional" {
             match optional_positional {
                 Some(before) if argument.required => {
-                    return Err(format!("argument '{name}': field 'required': the optional '{before}' stands before it"));
+                    return Err(format!(
+                        "argument '{name}': field 'required': the optional '{before}' stands before it"
+                    ));
                 }
                 _ if !argument.required => optional_positional = Some(name.as_str()),
                 _ => {}

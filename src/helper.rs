@@ -15,9 +15,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow};
 
 use crate::bridge::HelperEnd;
+use crate::engine::{Command, LinuxStep, Output, Plan, Report};
 #[cfg(feature = "faults")]
 use crate::engine::{Step, faults};
-use crate::engine::{Command, LinuxStep, Output, Plan, Report};
 use crate::linux::{self, Host};
 
 /// The thread's name: at most 15 bytes, or Linux cuts it off.
@@ -128,15 +128,9 @@ fn obey(host: &mut Host, end: &HelperEnd, command: Command) {
             host.forget(uplink);
             return;
         }
-        Command::Probe { uplink, netns, name } => {
-            Report::Probed { uplink, facts: linux::probe(&netns, name.as_ref()) }
-        }
-        Command::Apply { plan, step } => {
-            Report::Applied { uplink: plan.id, step, result: apply(host, &plan, step) }
-        }
-        Command::Undo { plan, step } => {
-            Report::Undone { uplink: plan.id, step, result: undo(host, &plan, step) }
-        }
+        Command::Probe { uplink, netns, name } => Report::Probed { uplink, facts: linux::probe(&netns, name.as_ref()) },
+        Command::Apply { plan, step } => Report::Applied { uplink: plan.id, step, result: apply(host, &plan, step) },
+        Command::Undo { plan, step } => Report::Undone { uplink: plan.id, step, result: undo(host, &plan, step) },
     };
     // `false`: the main end is gone, which the next `command` tells as well.
     end.report(report);

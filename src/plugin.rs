@@ -137,9 +137,8 @@ fn panicked(main: &Main<'_>, text: &str) {
     // Each call that panics again has one step fewer left to undo.
     const ROUNDS: usize = 64;
     for _ in 0..ROUNDS {
-        let settled = guard(|| {
-            with(main, |plugin| plugin.with_manager(main, |manager, hands| manager.panicked(hands, text)))
-        });
+        let settled =
+            guard(|| with(main, |plugin| plugin.with_manager(main, |manager, hands| manager.panicked(hands, text))));
         if settled.is_ok() {
             break;
         }

@@ -56,11 +56,7 @@ fn what_is_wrong_with_a_command() {
     refused("help = \"Does x.\"", "help = \"\"", "field 'help': not one line of text without '|'");
     refused("help = \"Does x.\"", "help = \"a | b\"", "field 'help': not one line of text without '|'");
     refused("example = \"hostnet x 1\"", "example = \"x 1\"", "field 'example': does not begin with 'hostnet x'");
-    refused(
-        "handler =",
-        "feature = \"vpn\"\nhandler =",
-        "field 'feature': unknown 'vpn'; expected one of: faults",
-    );
+    refused("handler =", "feature = \"vpn\"\nhandler =", "field 'feature': unknown 'vpn'; expected one of: faults");
 }
 
 #[test]

@@ -11,8 +11,19 @@ const PREFIXES: [&str; 3] = ["/usr", "/usr/local", "/opt/vpp"];
 const HEADER: &str = "include/vlib/vlib.h";
 
 const SHIMS: [&str; 13] = [
-    "buffer", "cli", "driver", "error", "fib", "file", "init", "interface", "ip", "neighbor",
-    "node", "process", "punt",
+    "buffer",
+    "cli",
+    "driver",
+    "error",
+    "fib",
+    "file",
+    "init",
+    "interface",
+    "ip",
+    "neighbor",
+    "node",
+    "process",
+    "punt",
 ];
 
 fn main() {
@@ -58,8 +69,7 @@ impl Vpp {
                 return Ok(Self { prefix: prefix.clone(), lib_dir });
             }
         }
-        let tried: Vec<String> =
-            prefixes.iter().map(|p| p.join(HEADER).display().to_string()).collect();
+        let tried: Vec<String> = prefixes.iter().map(|p| p.join(HEADER).display().to_string()).collect();
         Err(format!(
             "VPP's headers were not found in {from}; looked for {}.\n\
              Install FD.io's packages vpp and vpp-dev, or set VPP_PREFIX to the prefix that VPP \
@@ -87,17 +97,13 @@ impl Vpp {
 fn lib_dir(prefix: &Path) -> Result<PathBuf, String> {
     let arch = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
     let places = [format!("lib/{arch}-linux-gnu"), "lib64".to_owned(), "lib".to_owned()];
-    places
-        .iter()
-        .map(|place| prefix.join(place))
-        .find(|dir| dir.join("libvnet.so").is_file())
-        .ok_or_else(|| {
-            format!(
-                "libvnet.so was not found below {}; looked in {}. Install FD.io's package vpp-dev.",
-                prefix.display(),
-                places.join(", ")
-            )
-        })
+    places.iter().map(|place| prefix.join(place)).find(|dir| dir.join("libvnet.so").is_file()).ok_or_else(|| {
+        format!(
+            "libvnet.so was not found below {}; looked in {}. Install FD.io's package vpp-dev.",
+            prefix.display(),
+            places.join(", ")
+        )
+    })
 }
 
 /// The instruction set that VPP's headers are written for, as VPP's own build

@@ -107,11 +107,8 @@ fn write_row(out: &mut String, widths: &[usize], cells: &[String; 9]) {
     let mut line = String::new();
     for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
         // Writing to a String cannot fail.
-        let _ = if FIGURES.contains(&column) {
-            write!(line, "{cell:>width$}  ")
-        } else {
-            write!(line, "{cell:<width$}  ")
-        };
+        let _ =
+            if FIGURES.contains(&column) { write!(line, "{cell:>width$}  ") } else { write!(line, "{cell:<width$}  ") };
     }
     out.push_str(line.trim_end());
     out.push('\n');
@@ -190,7 +187,12 @@ fn died(helper: &HelperView) -> String {
 
 fn panics(out: &mut String, view: &View) {
     if let Some(last) = &view.panics.last {
-        let _ = writeln!(out, "hostnet: failed {} times by a bug of its own, last in {}", view.panics.count, one_line(last));
+        let _ = writeln!(
+            out,
+            "hostnet: failed {} times by a bug of its own, last in {}",
+            view.panics.count,
+            one_line(last)
+        );
     }
 }
 

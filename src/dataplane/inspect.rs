@@ -42,8 +42,8 @@ pub(super) fn inspect(
     refusals.extend(foreign_proxy_arp(main, sw_if_index, found.tables.0));
 
     let mut addresses = interface::addresses(main, sw_if_index);
-    let link_local = interface::link_local(main, sw_if_index)
-        .and_then(|addr| IfAddress::new(IpAddr::V6(addr), LINK_LOCAL_LEN));
+    let link_local =
+        interface::link_local(main, sw_if_index).and_then(|addr| IfAddress::new(IpAddr::V6(addr), LINK_LOCAL_LEN));
     addresses.extend(link_local.filter(|address| !addresses.contains(address)));
     let mut routes = route::through(main, sw_if_index);
     mark_onlink(&mut routes, &addresses);

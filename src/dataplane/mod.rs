@@ -391,10 +391,7 @@ fn delete_tap(barrier: &Barrier<'_>, uplink: &mut Uplink) -> Result<(), String> 
 
 fn enable_features(barrier: &Barrier<'_>, tap: &Tap, plan: &Plan) -> Result<(), String> {
     let own = plan.config.addresses.iter().map(crate::model::IfAddress::addr).collect();
-    nodes::set_tap(
-        barrier,
-        nodes::Tap { sw_if_index: tap.sw_if_index, uplink: plan.uplink, mac: tap.mac, own },
-    );
+    nodes::set_tap(barrier, nodes::Tap { sw_if_index: tap.sw_if_index, uplink: plan.uplink, mac: tap.mac, own });
     for one in &nodes::FEATURES {
         if let Err(reason) = feature::set(barrier, one, tap.sw_if_index, true) {
             return Err(match disable_features(barrier, tap) {
@@ -426,13 +423,7 @@ fn receive_interface(plan: &Plan) -> u32 {
     if plan.default_punt { NO_INTERFACE } else { plan.uplink }
 }
 
-fn add_redirect(
-    barrier: &Barrier<'_>,
-    state: &mut State,
-    id: UplinkId,
-    family: Family,
-    rx: u32,
-) -> Result<(), String> {
+fn add_redirect(barrier: &Barrier<'_>, state: &mut State, id: UplinkId, family: Family, rx: u32) -> Result<(), String> {
     let tap = state.tap_or(id)?.sw_if_index;
     let uplink = state.uplink(id);
     if uplink.redirects.contains(&(family, rx)) {

@@ -16,7 +16,8 @@ pub use hands::{Dataplane, Hands, Kernel, TapView};
 use uplink::{Pace, Probe, Uplink, Waiter};
 
 use super::{
-    Action, Command, EnableRequest, LinuxFacts, Machine, PanicsView, Phase, Plan, Refusals, Report, Step, UplinkId, View,
+    Action, Command, EnableRequest, LinuxFacts, Machine, PanicsView, Phase, Plan, Refusals, Report, Step, UplinkId,
+    View,
 };
 
 /// Names whoever waits for an answer: a command under way.

@@ -14,6 +14,6 @@ mod view;
 pub use machine::{Action, Machine, Phase, StepRecord, StepState};
 pub use manager::{Answer, ClientId, Dataplane, Hands, Kernel, Manager, TapView};
 pub use ops::{Command, LinuxFacts, Output, Report, SubmitError};
-pub use plan::{EnableRequest, Plan, Refusals, TapChoice, UplinkFacts, UplinkId, MTU_MAX, MTU_MIN};
+pub use plan::{EnableRequest, MTU_MAX, MTU_MIN, Plan, Refusals, TapChoice, UplinkFacts, UplinkId};
 pub use step::{LinuxStep, Step, VppStep};
 pub use view::{HelperView, PanicsView, StepView, UplinkView, View};

@@ -6,9 +6,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{LinuxFacts, Step};
-use crate::model::{
-    Backend, HostConfig, HostDevice, IfName, MacAddr, NextHop, Netns, Prefix, Route, RouteKind,
-};
+use crate::model::{Backend, HostConfig, HostDevice, IfName, MacAddr, Netns, NextHop, Prefix, Route, RouteKind};
 
 #[cfg(test)]
 mod tests;
@@ -134,8 +132,7 @@ impl Plan {
     /// on a wire.
     pub const PUNT_NEXT_HOP4: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 1);
     /// The next hop of the IPv6 punt redirect, likewise.
-    pub const PUNT_NEXT_HOP6: Ipv6Addr =
-        Ipv6Addr::new(0xfc00, 0xffff, 0xffff, 0xffff, 0xca11, 0xc000, 0xfd10, 0xfffe);
+    pub const PUNT_NEXT_HOP6: Ipv6Addr = Ipv6Addr::new(0xfc00, 0xffff, 0xffff, 0xffff, 0xca11, 0xc000, 0xfd10, 0xfffe);
 
     /// The name of the host's device that a request leads to.
     pub fn device_name(request: &EnableRequest, facts: &UplinkFacts) -> Option<IfName> {
@@ -162,10 +159,7 @@ impl Plan {
         }
         let mtu = request.mtu.unwrap_or(facts.mtu);
         if !(MTU_MIN..=MTU_MAX).contains(&mtu) {
-            refusals.push(format!(
-                "MTU {mtu} of {} is out of range {MTU_MIN} to {MTU_MAX}: add 'mtu <n>'",
-                facts.name
-            ));
+            refusals.push(format!("MTU {mtu} of {} is out of range {MTU_MIN} to {MTU_MAX}: add 'mtu <n>'", facts.name));
         }
         let has_ip6 = facts.config.addresses.iter().any(|a| a.addr().is_ipv6());
         if has_ip6 && (MTU_MIN..IP6_MTU_MIN).contains(&mtu) {
@@ -182,8 +176,7 @@ impl Plan {
             }
         };
         // Encapsulation costs on the uplink, whatever the device's own MTU is.
-    let cluster_mtu =
-        request.cluster_mtu.unwrap_or_else(|| facts.mtu.saturating_sub(CLUSTER_OVERHEAD).min(mtu));
+        let cluster_mtu = request.cluster_mtu.unwrap_or_else(|| facts.mtu.saturating_sub(CLUSTER_OVERHEAD).min(mtu));
         if request.cluster_mtu.is_some_and(|n| n > mtu) {
             refusals.push(format!("cluster-mtu {cluster_mtu} exceeds the device's MTU {mtu}"));
         }
@@ -203,13 +196,7 @@ impl Plan {
             return Err(Refusals(refusals));
         };
         let staging_name = staging_name(id);
-        let device = HostDevice {
-            name,
-            staging_name,
-            netns: request.host_netns.clone(),
-            mac: facts.mac,
-            mtu,
-        };
+        let device = HostDevice { name, staging_name, netns: request.host_netns.clone(), mac: facts.mac, mtu };
         Ok(Self {
             id,
             uplink: facts.sw_if_index,
@@ -258,11 +245,7 @@ impl Plan {
     }
 }
 
-fn choose_backend(
-    choice: TapChoice,
-    facts: &UplinkFacts,
-    linux: &LinuxFacts,
-) -> Result<(Backend, String), String> {
+fn choose_backend(choice: TapChoice, facts: &UplinkFacts, linux: &LinuxFacts) -> Result<(Backend, String), String> {
     let vhost_missing = match (&linux.vhost_missing, facts.tap_plugin) {
         (None, true) => None,
         (Some(reason), true) => Some(reason.clone()),
@@ -270,14 +253,12 @@ fn choose_backend(
         (Some(reason), false) => Some(format!("{reason} and VPP's tap plugin is not loaded")),
     };
     match (choice, vhost_missing) {
-        (TapChoice::Auto, None) => {
-            Ok((Backend::Vhost, "/dev/vhost-net opens and the tap plugin is loaded".to_owned()))
-        }
+        (TapChoice::Auto, None) => Ok((Backend::Vhost, "/dev/vhost-net opens and the tap plugin is loaded".to_owned())),
         (TapChoice::Auto, Some(reason)) => Ok((Backend::Builtin, reason)),
         (TapChoice::Vhost, None) => Ok((Backend::Vhost, "asked for".to_owned())),
-        (TapChoice::Vhost, Some(reason)) => Err(format!(
-            "tap vhost is not possible: {reason}; load vhost_net and tap_plugin.so, or use 'tap builtin'"
-        )),
+        (TapChoice::Vhost, Some(reason)) => {
+            Err(format!("tap vhost is not possible: {reason}; load vhost_net and tap_plugin.so, or use 'tap builtin'"))
+        }
         (TapChoice::Builtin, _) => Ok((Backend::Builtin, "asked for".to_owned())),
     }
 }
@@ -317,10 +298,5 @@ fn cluster_route(cidr: Prefix, mtu: u32, config: &HostConfig) -> Result<Route, S
         })?;
         NextHop { gateway: Some(gateway), weight: 1, onlink: false }
     };
-    Ok(Route {
-        prefix: cidr,
-        kind: RouteKind::Unicast,
-        next_hops: [hop].into_iter().collect(),
-        mtu: Some(mtu),
-    })
+    Ok(Route { prefix: cidr, kind: RouteKind::Unicast, next_hops: [hop].into_iter().collect(), mtu: Some(mtu) })
 }

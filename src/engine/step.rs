@@ -102,9 +102,7 @@ const ORDER: [Step; 21] = [
 impl Step {
     /// The steps of a plan with this backend, in order.
     pub fn all(backend: Backend) -> impl Iterator<Item = Self> {
-        ORDER.into_iter().filter(move |step| {
-            *step != Self::Linux(L::TunDevice) || backend == Backend::Builtin
-        })
+        ORDER.into_iter().filter(move |step| *step != Self::Linux(L::TunDevice) || backend == Backend::Builtin)
     }
 
     /// The step's name, as shown and as the fault injection takes it.

@@ -4,9 +4,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::AddressMessage;
-use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage,
-};
+use netlink_packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::route::{RouteHeader, RouteMessage, RouteProtocol};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
 use nix::errno::Errno;
@@ -149,9 +147,7 @@ impl Netlink {
                 other => other?,
             };
             found.extend(answers.iter().filter_map(|answer| match answer {
-                Message::NewAddress(address) if address.header.index == index => {
-                    wire::read_address(address)
-                }
+                Message::NewAddress(address) if address.header.index == index => wire::read_address(address),
                 _ => None,
             }));
         }

@@ -141,9 +141,8 @@ impl Session {
         let name = &plan.device.staging_name;
         let place = self.staging(plan)?;
         let link = place.netlink.link_by_name(name)?;
-        let link = link.ok_or_else(|| {
-            Error::new(format!("find device {name}"), "it is not in the staging namespace")
-        })?;
+        let link =
+            link.ok_or_else(|| Error::new(format!("find device {name}"), "it is not in the staging namespace"))?;
         Ok((place, link))
     }
 
@@ -154,9 +153,7 @@ impl Session {
         let netlink = &mut self.target.netlink;
         let link = match self.index {
             Some(index) => netlink.link_by_index(index)?,
-            None => netlink
-                .link_by_name(&plan.device.name)?
-                .filter(|link| link.mac == Some(plan.device.mac)),
+            None => netlink.link_by_name(&plan.device.name)?.filter(|link| link.mac == Some(plan.device.mac)),
         };
         Ok(link.filter(|link| link.kind.as_deref() == Some(TAP_KIND)))
     }
@@ -233,9 +230,11 @@ impl Session {
     /// In the target namespace, link still down: what the move has reset.
     fn settle(&mut self, plan: &Plan) -> Result<(), Error> {
         let name = &plan.device.name;
-        let link = self.target.netlink.link_by_name(name)?.ok_or_else(|| {
-            Error::new(format!("find device {name} after its move"), "it is not there")
-        })?;
+        let link = self
+            .target
+            .netlink
+            .link_by_name(name)?
+            .ok_or_else(|| Error::new(format!("find device {name} after its move"), "it is not there"))?;
         self.index = Some(link.index);
         let differences = verify::dress_differences(plan, &link);
         if !differences.is_empty() {
@@ -258,8 +257,7 @@ impl Session {
             .map_err(|error| Error::io(format!("read {path}"), &error))
             .and_then(|value| match value.trim() {
                 "0" => Ok(()),
-                _ => std::fs::write(&path, "0")
-                    .map_err(|error| Error::io(format!("write 0 to {path}"), &error)),
+                _ => std::fs::write(&path, "0").map_err(|error| Error::io(format!("write 0 to {path}"), &error)),
             });
         guard.leave()?;
         result
@@ -355,12 +353,7 @@ impl Session {
     }
 
     /// Take back after an error; an error of that is added to the first.
-    fn also(
-        &mut self,
-        error: Error,
-        plan: &Plan,
-        undo: impl FnOnce(&mut Self, &Plan) -> Result<(), Error>,
-    ) -> Error {
+    fn also(&mut self, error: Error, plan: &Plan, undo: impl FnOnce(&mut Self, &Plan) -> Result<(), Error>) -> Error {
         match undo(self, plan) {
             Ok(()) => error,
             Err(second) => error.and(&second),

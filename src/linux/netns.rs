@@ -117,10 +117,7 @@ impl Drop for NetnsGuard {
 
 fn refuse_astray() -> Result<(), Error> {
     if is_astray() {
-        return Err(Error::new(
-            "return to the own network namespace",
-            "it failed; this thread does nothing more",
-        ));
+        return Err(Error::new("return to the own network namespace", "it failed; this thread does nothing more"));
     }
     Ok(())
 }

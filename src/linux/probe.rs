@@ -19,10 +19,7 @@ const DEV_VHOST_NET: &str = "/dev/vhost-net";
 /// cannot be made in that namespace.
 pub fn probe(netns: &Netns, name: Option<&IfName>) -> LinuxFacts {
     let checks = [target(netns, name), staging()];
-    LinuxFacts {
-        refusals: checks.into_iter().filter_map(Result::err).collect(),
-        vhost_missing: vhost_missing(),
-    }
+    LinuxFacts { refusals: checks.into_iter().filter_map(Result::err).collect(), vhost_missing: vhost_missing() }
 }
 
 /// Whether the namespace is there and the name free in it.
@@ -72,11 +69,7 @@ fn staging() -> Result<(), String> {
 
 /// Why vhost-net cannot be used.
 fn vhost_missing() -> Option<String> {
-    let opened = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(DEV_VHOST_NET);
+    let opened = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(DEV_VHOST_NET);
     let error = opened.err()?;
     Some(match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOENT | Errno::ENXIO | Errno::ENODEV) => {

@@ -2,8 +2,8 @@
 //! namespace it was made in.
 
 use netlink_packet_core::{
-    ErrorMessage, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer,
-    NetlinkHeader, NetlinkMessage, NetlinkPayload, NlasIterator, parse_string,
+    ErrorMessage, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload, NlasIterator, parse_string,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket as RawSocket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -72,12 +72,7 @@ impl Socket {
     }
 
     /// Change something. `flags` are those beside REQUEST and ACK.
-    pub(super) fn change(
-        &mut self,
-        what: &str,
-        message: RouteNetlinkMessage,
-        flags: u16,
-    ) -> Result<(), Error> {
+    pub(super) fn change(&mut self, what: &str, message: RouteNetlinkMessage, flags: u16) -> Result<(), Error> {
         match self.exchange(what, message, NLM_F_ACK | flags)? {
             Outcome::Whole(_) => Ok(()),
             // Not repeated: it may have been done.
@@ -86,11 +81,7 @@ impl Socket {
     }
 
     /// Read one thing.
-    pub(super) fn get(
-        &mut self,
-        what: &str,
-        message: &RouteNetlinkMessage,
-    ) -> Result<Vec<RouteNetlinkMessage>, Error> {
+    pub(super) fn get(&mut self, what: &str, message: &RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>, Error> {
         self.read(what, message, NLM_F_ACK)
     }
 
@@ -119,12 +110,7 @@ impl Socket {
         Err(Error::new(what, format!("no whole answer in {ATTEMPTS} attempts: {last}")))
     }
 
-    fn exchange(
-        &mut self,
-        what: &str,
-        message: RouteNetlinkMessage,
-        flags: u16,
-    ) -> Result<Outcome, Error> {
+    fn exchange(&mut self, what: &str, message: RouteNetlinkMessage, flags: u16) -> Result<Outcome, Error> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | flags;

@@ -50,10 +50,7 @@ fn refused(error: &std::io::Error) -> Error {
         ),
         Some(errno @ (Errno::EACCES | Errno::EPERM)) => Error::new(
             format!("open {DEV_NET_TUN}"),
-            format!(
-                "{}; let VPP's user read and write it, or allow the device in the container",
-                errno.desc()
-            ),
+            format!("{}; let VPP's user read and write it, or allow the device in the container", errno.desc()),
         ),
         _ => Error::io(format!("open {DEV_NET_TUN}"), error),
     }

@@ -70,14 +70,9 @@ fn route_differences(wanted: &[Route], index: u32, held: &[RouteFacts], found: &
         found.push(format!("route {route} is missing"));
     }
     let asked: HashSet<&Route> = wanted.iter().collect();
-    let extra = held
-        .iter()
-        .filter(|facts| facts.devices.contains(&index) && !asked.contains(&facts.route));
+    let extra = held.iter().filter(|facts| facts.devices.contains(&index) && !asked.contains(&facts.route));
     for facts in extra {
-        found.push(format!(
-            "route {} of protocol {ROUTE_PROTOCOL} is there and was not asked for",
-            facts.route
-        ));
+        found.push(format!("route {} of protocol {ROUTE_PROTOCOL} is there and was not asked for", facts.route));
     }
 }
 

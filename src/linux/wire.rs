@@ -3,13 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use netlink_packet_route::AddressFamily;
-use netlink_packet_route::address::{
-    AddressAttribute, AddressFlags, AddressMessage, AddressScope,
-};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteNextHop,
-    RouteNextHopFlags, RouteProtocol, RouteScope, RouteType, RouteVia,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteNextHop, RouteNextHopFlags,
+    RouteProtocol, RouteScope, RouteType, RouteVia,
 };
 
 use crate::model::{IfAddress, MacAddr, NextHop, Prefix, ROUTE_PROTOCOL, Route, RouteKind};
@@ -80,7 +78,6 @@ pub(super) fn read_link(message: &LinkMessage) -> LinkFacts {
     }
     facts
 }
-
 
 /// The family of an address.
 fn family(addr: IpAddr) -> AddressFamily {

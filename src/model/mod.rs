@@ -12,4 +12,4 @@ pub use host::{Backend, HostConfig, HostDevice};
 pub use ifname::{IFNAME_MAX, IfName, IfNameError};
 pub use mac::{MacAddr, MacError};
 pub use netns::{Netns, NetnsError};
-pub use route::{NextHop, Route, RouteKind, ROUTE_PROTOCOL};
+pub use route::{NextHop, ROUTE_PROTOCOL, Route, RouteKind};

@@ -89,8 +89,7 @@ impl PacketNode for Arp {
     type Trace = Trace;
 
     fn packet(ctx: &Context<'_>, packet: &mut Packet<'_>) -> (Next, Trace) {
-        let mut trace =
-            Trace { sender: Ipv4Addr::UNSPECIFIED, target: Ipv4Addr::UNSPECIFIED, answer: None };
+        let mut trace = Trace { sender: Ipv4Addr::UNSPECIFIED, target: Ipv4Addr::UNSPECIFIED, answer: None };
         let Some(tap) = taps::find(ctx, packet.rx()) else {
             return (Next::Drop(ERROR_NO_TAP), trace);
         };

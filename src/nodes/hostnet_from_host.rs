@@ -86,9 +86,7 @@ impl PacketNode for FromHost {
         if raised == Hops::Full {
             packet.set_locally_originated();
         }
-        let link = is_to_link_local(packet.bytes())
-            .then(|| taps::find(ctx, tap).map(|tap| tap.uplink))
-            .flatten();
+        let link = is_to_link_local(packet.bytes()).then(|| taps::find(ctx, tap).map(|tap| tap.uplink)).flatten();
         if let Some(uplink) = link {
             packet.set_rx(uplink);
         }

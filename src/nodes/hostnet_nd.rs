@@ -37,11 +37,7 @@ const ERROR_MALFORMED: u16 = 3;
 pub(super) static NODE: Node = Node {
     name: c"hostnet-nd",
     nexts: &[c"interface-output"],
-    errors: &[
-        c"solicitations answered",
-        c"solicitations for the host's own address, not answered",
-        c"malformed",
-    ],
+    errors: &[c"solicitations answered", c"solicitations for the host's own address, not answered", c"malformed"],
     function: Some(entry::<Nd>),
     format_trace: Some(format_trace::<Nd>),
     input: false,
@@ -73,10 +69,8 @@ fn read(ip: &[u8]) -> Option<Result<Solicitation, ()>> {
         let body = ip.get(IP6_LEN..IP6_LEN + length)?;
         let (source, dst) = (array::<16>(ip, 8)?, array::<16>(ip, 24)?);
         let target = Ipv6Addr::from(array::<16>(body, 8)?);
-        let right = ip[7] == HOP_LIMIT
-            && body[1] == 0
-            && !target.is_multicast()
-            && checksum6(source, dst, ICMP6, body) == 0;
+        let right =
+            ip[7] == HOP_LIMIT && body[1] == 0 && !target.is_multicast() && checksum6(source, dst, ICMP6, body) == 0;
         right.then_some(Solicitation { source: source.into(), target })
     };
     Some(fields().ok_or(()))

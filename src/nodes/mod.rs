@@ -14,12 +14,8 @@ use crate::vpp::feature::Feature;
 use crate::vpp::node::Node;
 
 /// Every node, for the registration.
-pub static NODES: [&Node; 4] = [
-    &hostnet_arp::NODE,
-    &hostnet_nd::NODE,
-    &hostnet_from_host::NODE,
-    &hostnet_tap_input::NODE,
-];
+pub static NODES: [&Node; 4] =
+    [&hostnet_arp::NODE, &hostnet_nd::NODE, &hostnet_from_host::NODE, &hostnet_tap_input::NODE];
 
 /// Every feature; all are enabled on a tap together.
 pub static FEATURES: [Feature; 5] = [

@@ -135,7 +135,5 @@ unsafe fn rest_of_line(input: *mut sys::unformat_input_t) -> String {
 
 /// A C string in a fixed field of a shim's structure.
 pub(super) fn text_of(field: &[u8]) -> String {
-    CStr::from_bytes_until_nul(field)
-        .map(|text| text.to_string_lossy().into_owned())
-        .unwrap_or_default()
+    CStr::from_bytes_until_nul(field).map(|text| text.to_string_lossy().into_owned()).unwrap_or_default()
 }

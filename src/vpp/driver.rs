@@ -113,8 +113,7 @@ pub(super) fn set_input(registration: *const c_void) {
 
 /// At load only.
 pub(super) fn register(driver: &'static Driver) {
-    let errors: Vec<*mut c_char> =
-        driver.tx_errors.iter().map(|text| text.as_ptr().cast_mut()).collect();
+    let errors: Vec<*mut c_char> = driver.tx_errors.iter().map(|text| text.as_ptr().cast_mut()).collect();
     // VPP keeps the array as long as it lives.
     let errors = Box::leak(errors.into_boxed_slice());
     let class = sys::hns_driver_class_t {
@@ -145,14 +144,7 @@ pub fn create(barrier: &Barrier<'_>, fd: OwnedFd, mac: MacAddr) -> Result<u32, S
     // SAFETY: barrier held; the MAC has six bytes, the file stays open until
     // after `hns_driver_delete`, the registration is VPP's own.
     unsafe {
-        sys::hns_driver_create(
-            barrier.vm(),
-            number,
-            mac.0.as_ptr(),
-            fd.as_raw_fd(),
-            input.0,
-            &raw mut raw,
-        );
+        sys::hns_driver_create(barrier.vm(), number, mac.0.as_ptr(), fd.as_raw_fd(), input.0, &raw mut raw);
     }
     INSTANCES.write(barrier, |all| {
         all[instance] = Some(Instance {
@@ -173,9 +165,8 @@ pub fn delete(barrier: &Barrier<'_>, sw_if_index: u32) -> bool {
     let find = |all: &mut Vec<Option<Instance>>| {
         all.iter().position(|i| i.as_ref().is_some_and(|i| i.sw_if_index == sw_if_index))
     };
-    let found = INSTANCES.write(barrier, |all| {
-        find(all).and_then(|at| all[at].as_ref().map(|i| (at, i.hw_if_index, i.file_index)))
-    });
+    let found = INSTANCES
+        .write(barrier, |all| find(all).and_then(|at| all[at].as_ref().map(|i| (at, i.hw_if_index, i.file_index))));
     let Some((at, hw_if_index, file_index)) = found else { return false };
     // VPP calls back (`admin`) inside, so the cell is not in use here.
     // SAFETY: barrier held; both indices are this instance's own.
@@ -323,12 +314,7 @@ fn header_bytes(h: &sys::hns_vnet_hdr_t) -> [u8; VNET_HEADER_LEN] {
 }
 
 fn shown(h: &sys::hns_vnet_hdr_t) -> VnetHeader {
-    VnetHeader {
-        flags: h.flags,
-        gso_type: h.gso_type,
-        gso_size: h.gso_size,
-        checksum: (h.csum_start, h.csum_offset),
-    }
+    VnetHeader { flags: h.flags, gso_type: h.gso_type, gso_size: h.gso_size, checksum: (h.csum_start, h.csum_offset) }
 }
 
 unsafe extern "C" fn format_tx(trace: *const c_void, out: *mut u8, room: u64) -> u64 {
@@ -364,15 +350,11 @@ pub unsafe extern "C" fn input_entry<N: InputNode>(
     let ctx = unsafe { Context::new(vm, node) };
     let mut numbers = [0_u32; 64];
     // SAFETY: the array has the room named; the node is an input node.
-    let n = unsafe {
-        sys::hns_driver_pending(vm, node, numbers.as_mut_ptr(), u32_of(numbers.len()))
-    };
+    let n = unsafe { sys::hns_driver_pending(vm, node, numbers.as_mut_ptr(), u32_of(numbers.len())) };
     let mut received = 0;
     for number in numbers.iter().take(n as usize) {
         received += guard(|| match INSTANCES.read(&ctx).get(*number as usize) {
-            Some(Some(instance)) if instance.up.load(Ordering::Relaxed) => {
-                receive::<N>(&ctx, instance)
-            }
+            Some(Some(instance)) if instance.up.load(Ordering::Relaxed) => receive::<N>(&ctx, instance),
             _ => 0,
         })
         .unwrap_or_else(|_| {
@@ -474,11 +456,7 @@ fn receive<N: InputNode>(ctx: &Context<'_>, instance: &Instance) -> u64 {
 }
 
 /// One frame into as many buffers as it needs; `None` when none waits.
-fn read_frame(
-    ctx: &Context<'_>,
-    instance: &Instance,
-    spare: &mut Spare<'_>,
-) -> nix::Result<Option<(u32, u32)>> {
+fn read_frame(ctx: &Context<'_>, instance: &Instance, spare: &mut Spare<'_>) -> nix::Result<Option<(u32, u32)>> {
     let mut header = [0_u8; VNET_HEADER_LEN];
     let mut rooms = [0_usize; RX_SEGMENTS];
     let mut io: SmallVec<[IoSliceMut<'_>; RX_SEGMENTS + 1]> = SmallVec::new();
@@ -504,21 +482,18 @@ fn read_frame(
         return Ok(None);
     }
     let mut left = length;
-    let used = 1 + rooms.iter().take_while(|room| {
-        let more = left > **room;
-        left = left.saturating_sub(**room);
-        more
-    }).count();
+    let used = 1 + rooms
+        .iter()
+        .take_while(|room| {
+            let more = left > **room;
+            left = left.saturating_sub(**room);
+            more
+        })
+        .count();
     let length = u32::try_from(length).map_err(|_| Errno::EMSGSIZE)?;
     // SAFETY: the first `used` spare buffers hold the frame.
     unsafe {
-        sys::hns_buffer_rx_chain(
-            ctx.vm(),
-            spare.indices.as_ptr(),
-            u32_of(used),
-            length,
-            instance.sw_if_index,
-        );
+        sys::hns_buffer_rx_chain(ctx.vm(), spare.indices.as_ptr(), u32_of(used), length, instance.sw_if_index);
     }
     Ok(Some((spare.take(used), length)))
 }
@@ -554,11 +529,7 @@ fn trace(ctx: &Context<'_>, instance: &Instance, packets: &[u32], lengths: &[u32
 ///
 /// # Safety
 /// `trace` was written by [`input_entry`]; `out` has `room` bytes.
-pub unsafe extern "C" fn input_format<N: InputNode>(
-    trace: *const c_void,
-    out: *mut u8,
-    room: u64,
-) -> u64 {
+pub unsafe extern "C" fn input_format<N: InputNode>(trace: *const c_void, out: *mut u8, room: u64) -> u64 {
     // SAFETY: the caller's promise.
     unsafe {
         let trace = trace.cast::<RxTrace>().read_unaligned();

@@ -19,8 +19,7 @@ pub struct Feature {
 
 /// At load only.
 pub(super) fn register(feature: &Feature) {
-    let mut before: Vec<*mut c_char> =
-        feature.runs_before.iter().map(|name| name.as_ptr().cast_mut()).collect();
+    let mut before: Vec<*mut c_char> = feature.runs_before.iter().map(|name| name.as_ptr().cast_mut()).collect();
     before.push(std::ptr::null_mut());
     // VPP keeps the array as long as it lives.
     let before = Box::leak(before.into_boxed_slice());
@@ -37,34 +36,25 @@ pub(super) fn register(feature: &Feature) {
 /// Whether the feature is on at the interface.
 pub fn is_enabled(_main: &Main<'_>, feature: &Feature, sw_if_index: u32) -> bool {
     // SAFETY: on the main thread; reads only.
-    unsafe {
-        sys::hns_feature_is_enabled(feature.arc.as_ptr(), feature.node.as_ptr(), sw_if_index) > 0
-    }
+    unsafe { sys::hns_feature_is_enabled(feature.arc.as_ptr(), feature.node.as_ptr(), sw_if_index) > 0 }
 }
 
 /// On or off. VPP counts, so that a second "on" runs the node twice: what is
 /// as wanted is left alone.
-pub fn set(
-    barrier: &Barrier<'_>,
-    feature: &Feature,
-    sw_if_index: u32,
-    on: bool,
-) -> Result<(), String> {
+pub fn set(barrier: &Barrier<'_>, feature: &Feature, sw_if_index: u32, on: bool) -> Result<(), String> {
     if is_enabled(barrier, feature, sw_if_index) == on {
         return Ok(());
     }
     // SAFETY: barrier held; both names are static.
-    let rv = unsafe {
-        sys::hns_feature_enable(
-            feature.arc.as_ptr(),
-            feature.node.as_ptr(),
-            sw_if_index,
-            i32::from(on),
-        )
-    };
+    let rv =
+        unsafe { sys::hns_feature_enable(feature.arc.as_ptr(), feature.node.as_ptr(), sw_if_index, i32::from(on)) };
     if rv == 0 {
         Ok(())
     } else {
-        Err(format!("VPP refused {} on arc {} (error {rv})", feature.node.to_string_lossy(), feature.arc.to_string_lossy()))
+        Err(format!(
+            "VPP refused {} on arc {} (error {rv})",
+            feature.node.to_string_lossy(),
+            feature.arc.to_string_lossy()
+        ))
     }
 }

@@ -106,9 +106,7 @@ pub(super) unsafe fn ip(is_ip6: bool, bytes: *const u8) -> IpAddr {
 pub fn set_admin_up(_barrier: &Barrier<'_>, sw_if_index: u32, up: bool) -> Result<(), String> {
     let mut text = [0_u8; 256];
     // SAFETY: barrier held; at most 256 bytes of text are written.
-    let n = unsafe {
-        sys::hns_interface_set_admin(sw_if_index, i32::from(up), text.as_mut_ptr(), text.len() as u64)
-    };
+    let n = unsafe { sys::hns_interface_set_admin(sw_if_index, i32::from(up), text.as_mut_ptr(), text.len() as u64) };
     match usize::try_from(n) {
         Ok(n) if n > 0 => Err(String::from_utf8_lossy(&text[..n.min(text.len())]).into_owned()),
         _ => Ok(()),
@@ -122,25 +120,14 @@ pub fn set_mtu(_barrier: &Barrier<'_>, sw_if_index: u32, mtu: u32) {
 }
 
 /// Bind the interface to the tables of both families.
-pub fn bind_tables(
-    _barrier: &Barrier<'_>,
-    sw_if_index: u32,
-    (ip4, ip6): (u32, u32),
-) -> Result<(), String> {
+pub fn bind_tables(_barrier: &Barrier<'_>, sw_if_index: u32, (ip4, ip6): (u32, u32)) -> Result<(), String> {
     // SAFETY: barrier held; VPP checks the table and the interface's state.
-    let rv = unsafe {
-        [sys::hns_bind_table(sw_if_index, 0, ip4), sys::hns_bind_table(sw_if_index, 1, ip6)]
-    };
+    let rv = unsafe { [sys::hns_bind_table(sw_if_index, 0, ip4), sys::hns_bind_table(sw_if_index, 1, ip6)] };
     if rv == [0, 0] { Ok(()) } else { Err(format!("VPP refused the tables: ip4 {}, ip6 {}", rv[0], rv[1])) }
 }
 
 /// Borrow the addresses of `lender`, or stop it.
-pub fn set_unnumbered(
-    _barrier: &Barrier<'_>,
-    sw_if_index: u32,
-    lender: u32,
-    enable: bool,
-) -> Result<(), String> {
+pub fn set_unnumbered(_barrier: &Barrier<'_>, sw_if_index: u32, lender: u32, enable: bool) -> Result<(), String> {
     // SAFETY: barrier held; the shim sizes the vectors that vnet writes
     // unchecked.
     let rv = unsafe { sys::hns_interface_unnumbered(sw_if_index, lender, i32::from(enable)) };
@@ -169,10 +156,7 @@ pub fn link_local(_main: &Main<'_>, sw_if_index: u32) -> Option<Ipv6Addr> {
 }
 
 /// Send no router advertisements on the interface.
-pub fn suppress_router_advertisements(
-    barrier: &Barrier<'_>,
-    sw_if_index: u32,
-) -> Result<(), String> {
+pub fn suppress_router_advertisements(barrier: &Barrier<'_>, sw_if_index: u32) -> Result<(), String> {
     // SAFETY: barrier held.
     let rv = unsafe { sys::hns_ra_suppress(barrier.vm(), sw_if_index) };
     if rv == 0 { Ok(()) } else { Err(format!("VPP refused ra-suppress (error {rv})")) }

@@ -19,9 +19,7 @@ static LOG: OnceCell<VppLog> = OnceCell::new();
 pub fn install(_main: &Main<'_>) {
     // SAFETY: at init on the main thread; both names are static C strings,
     // which VPP copies.
-    let class = unsafe {
-        sys::vlib_log_register_class(c"hostnet".as_ptr().cast_mut(), c"".as_ptr().cast_mut())
-    };
+    let class = unsafe { sys::vlib_log_register_class(c"hostnet".as_ptr().cast_mut(), c"".as_ptr().cast_mut()) };
     let logger = LOG.get_or_init(|| VppLog { class, thread: std::thread::current().id() });
     if log::set_logger(logger).is_ok() {
         log::set_max_level(LevelFilter::Debug);

@@ -11,21 +11,10 @@ use crate::model::MacAddr;
 
 /// A static neighbour without a host route: the route would fight with the
 /// uplink's own (fib_entry_src_adj.c).
-pub fn add(
-    _barrier: &Barrier<'_>,
-    sw_if_index: u32,
-    addr: IpAddr,
-    mac: MacAddr,
-) -> Result<(), String> {
+pub fn add(_barrier: &Barrier<'_>, sw_if_index: u32, addr: IpAddr, mac: MacAddr) -> Result<(), String> {
     // SAFETY: barrier held, main thread; sizes by the family.
-    let rv = unsafe {
-        sys::hns_neighbor_add(
-            i32::from(addr.is_ipv6()),
-            octets(addr).as_ptr(),
-            mac.0.as_ptr(),
-            sw_if_index,
-        )
-    };
+    let rv =
+        unsafe { sys::hns_neighbor_add(i32::from(addr.is_ipv6()), octets(addr).as_ptr(), mac.0.as_ptr(), sw_if_index) };
     if rv == 0 { Ok(()) } else { Err(format!("VPP refused the neighbour {addr} (error {rv})")) }
 }
 

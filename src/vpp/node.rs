@@ -69,10 +69,7 @@ impl Context<'_> {
     /// # Safety
     /// Both pointers are those of the call under way, and the value does not
     /// outlive it.
-    pub(super) unsafe fn new(
-        vm: *mut sys::vlib_main_t,
-        node: *mut sys::vlib_node_runtime_t,
-    ) -> Self {
+    pub(super) unsafe fn new(vm: *mut sys::vlib_main_t, node: *mut sys::vlib_node_runtime_t) -> Self {
         Self { vm, node, _call: PhantomData }
     }
 
@@ -174,8 +171,7 @@ impl Packet<'_> {
 /// At load only.
 pub(super) fn register(node: &'static Node) {
     let names = |first: &'static CStr, rest: &'static [&'static CStr]| {
-        let all: Vec<*mut c_char> =
-            std::iter::once(&first).chain(rest).map(|name| name.as_ptr().cast_mut()).collect();
+        let all: Vec<*mut c_char> = std::iter::once(&first).chain(rest).map(|name| name.as_ptr().cast_mut()).collect();
         // VPP keeps the array as long as it lives.
         Box::leak(all.into_boxed_slice())
     };
@@ -254,9 +250,7 @@ fn one<N: PacketNode>(ctx: &Context<'_>, index: u32) -> u16 {
     match next {
         Next::To(next) => next,
         // SAFETY: only nodes on an arc say so; the buffer carries the place.
-        Next::Feature => unsafe {
-            u16::try_from(sys::hns_buffer_feature_next(buffer)).unwrap_or(NEXT_DROP)
-        },
+        Next::Feature => unsafe { u16::try_from(sys::hns_buffer_feature_next(buffer)).unwrap_or(NEXT_DROP) },
         Next::Drop(error) => {
             // SAFETY: the error is one of the node's.
             unsafe { sys::hns_buffer_set_error(buffer, ctx.node, u32::from(error)) };
@@ -281,11 +275,7 @@ fn add_trace<T: Copy>(ctx: &Context<'_>, buffer: *mut sys::vlib_buffer_t, trace:
 ///
 /// # Safety
 /// `trace` was written by [`entry`] of the same type; `out` has `room` bytes.
-pub unsafe extern "C" fn format_trace<N: PacketNode>(
-    trace: *const c_void,
-    out: *mut u8,
-    room: u64,
-) -> u64 {
+pub unsafe extern "C" fn format_trace<N: PacketNode>(trace: *const c_void, out: *mut u8, room: u64) -> u64 {
     // SAFETY: the caller's promise.
     let trace = unsafe { trace.cast::<N::Trace>().read_unaligned() };
     // SAFETY: the caller's promise.

@@ -37,9 +37,7 @@ static NODE: OnceCell<Registered> = OnceCell::new();
 pub(super) fn register(process: &Process) {
     // SAFETY: at load on the main thread; the name is static, which VPP does
     // not change although it takes a mutable pointer.
-    let node = unsafe {
-        sys::hns_register_process(process.name.as_ptr().cast_mut(), LOG2_STACK, Some(entry))
-    };
+    let node = unsafe { sys::hns_register_process(process.name.as_ptr().cast_mut(), LOG2_STACK, Some(entry)) };
     let _ = NODE.set(Registered(node));
 }
 
@@ -75,8 +73,7 @@ impl File {
     pub fn wakes_process(_main: &Main<'_>, fd: BorrowedFd<'_>, description: &CStr) -> Self {
         // SAFETY: on the main thread; VPP copies the description and does not
         // close the descriptor.
-        let index =
-            unsafe { sys::hns_file_add(fd.as_raw_fd(), description.as_ptr(), 0, Some(readable)) };
+        let index = unsafe { sys::hns_file_add(fd.as_raw_fd(), description.as_ptr(), 0, Some(readable)) };
         Self { index }
     }
 

@@ -80,14 +80,9 @@ const _: () = {
     assert!(size_of::<Registration>() == size_of::<Vpp>());
     assert!(align_of::<Registration>() == align_of::<Vpp>());
     assert!(memoffset::offset_of!(Registration, version) == memoffset::offset_of!(Vpp, version));
-    assert!(
-        memoffset::offset_of!(Registration, version_required)
-            == memoffset::offset_of!(Vpp, version_required)
-    );
+    assert!(memoffset::offset_of!(Registration, version_required) == memoffset::offset_of!(Vpp, version_required));
     assert!(memoffset::offset_of!(Registration, overrides) == memoffset::offset_of!(Vpp, overrides));
-    assert!(
-        memoffset::offset_of!(Registration, description) == memoffset::offset_of!(Vpp, description)
-    );
+    assert!(memoffset::offset_of!(Registration, description) == memoffset::offset_of!(Vpp, description));
     assert!(memoffset::offset_of!(Registration, load_after) == memoffset::offset_of!(Vpp, load_after));
 };
 

@@ -53,9 +53,8 @@ impl Source {
 
 /// The first identifiers of a path or of a braced list of paths.
 fn heads(text: &str) -> Vec<String> {
-    let identifier = |text: &str| -> String {
-        text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
-    };
+    let identifier =
+        |text: &str| -> String { text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect() };
     let Some(list) = text.strip_prefix('{') else {
         return vec![identifier(text)];
     };

@@ -51,7 +51,8 @@ pub(crate) fn too_long() -> Vec<String> {
 }
 
 fn long(path: &str, text: &str) -> Option<String> {
-    let is_source = Path::new(path).extension().is_some_and(|e| ["rs", "c", "h", "sh", "py", "toml"].iter().any(|x| e == *x));
+    let is_source =
+        Path::new(path).extension().is_some_and(|e| ["rs", "c", "h", "sh", "py", "toml"].iter().any(|x| e == *x));
     let lines = text.lines().count();
     (is_source && lines > LONGEST).then(|| format!("{path}: {lines} lines, at most {LONGEST}"))
 }

@@ -14,9 +14,7 @@ use hostnet::bridge::{MainEnd, bridge};
 use hostnet::engine::{Command, LinuxFacts, LinuxStep, Output, Plan, Report, UplinkId};
 use hostnet::helper;
 use hostnet::linux::Netlink;
-use hostnet::model::{
-    Backend, HostConfig, HostDevice, IfAddress, IfName, MacAddr, NextHop, Netns, Route, RouteKind,
-};
+use hostnet::model::{Backend, HostConfig, HostDevice, IfAddress, IfName, MacAddr, Netns, NextHop, Route, RouteKind};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 
@@ -201,11 +199,7 @@ impl Drop for Lab {
 /// Run a program in this thread's namespace; its output.
 pub(crate) fn run(program: &str, args: &[&str]) -> String {
     let output = Process::new(program).args(args).output().unwrap();
-    assert!(
-        output.status.success(),
-        "{program} {args:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 

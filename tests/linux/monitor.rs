@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-
 use crate::lab::{Lab, rich_plan, run};
 
 /// `ip monitor`, as a udev or a network manager would listen.

@@ -83,8 +83,10 @@ fn each_undo_takes_back_just_its_step() {
     lab.apply_until(&plan, LinuxStep::Move);
     let mut dumps = Vec::new();
     let moved = [LinuxStep::Move, LinuxStep::LinkUp, LinuxStep::Addresses, LinuxStep::Routes, LinuxStep::ClusterRoutes];
-    let protocol_routes = || ip(&["route", "show", "table", "all", "proto", "118"]).len()
-        + ip(&["-6", "route", "show", "table", "all", "proto", "118"]).len();
+    let protocol_routes = || {
+        ip(&["route", "show", "table", "all", "proto", "118"]).len()
+            + ip(&["-6", "route", "show", "table", "all", "proto", "118"]).len()
+    };
     for step in moved {
         dumps.push(protocol_routes());
         assert_eq!(lab.apply(&plan, step), Ok(()));

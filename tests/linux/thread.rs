@@ -24,7 +24,9 @@ fn signals_are_blocked_on_the_helper_and_not_on_its_maker() {
         }
         seen += 1;
         let blocked = u64::from_str_radix(field("SigBlk:"), 16).unwrap();
-        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGHUP, Signal::SIGALRM, Signal::SIGCHLD] {
+        for signal in
+            [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGHUP, Signal::SIGALRM, Signal::SIGCHLD]
+        {
             assert_ne!(blocked & (1 << (signal as i32 - 1)), 0, "{signal}");
         }
     }
@@ -43,7 +45,9 @@ fn the_thread_is_home_after_every_step() {
     let at_home = std::fs::read_dir("/proc/self/task")
         .unwrap()
         .filter_map(Result::ok)
-        .filter(|task| std::fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == "hostnet-helper"))
+        .filter(|task| {
+            std::fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == "hostnet-helper")
+        })
         .filter(|task| std::fs::read_link(task.path().join("ns/net")).is_ok_and(|netns| netns == own))
         .count();
     assert_eq!(at_home, 1);

@@ -121,11 +121,7 @@ fn options_without_a_value() {
     refused("hostnet enable", "1 mtu", "'mtu' has no value; write it as 'mtu <n>'");
     refused("hostnet enable", "1 host-if dry-run", "'host-if' has no value; write it as 'host-if <name>'");
     refused("hostnet enable", "1 tap", "'tap' has no value; write it as 'tap auto|vhost|builtin'");
-    refused(
-        "hostnet enable",
-        "1 host-netns",
-        "'host-netns' has no value; write it as 'host-netns <name|pid:N|/path>'",
-    );
+    refused("hostnet enable", "1 host-netns", "'host-netns' has no value; write it as 'host-netns <name|pid:N|/path>'");
 }
 
 #[test]

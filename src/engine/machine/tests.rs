@@ -98,62 +98,83 @@ fn the_transition_table() {
     // In the order of the events above.
     type Row = (At, [(Phase, Action); 6]);
     let table: [Row; 8] = [
-        (At::ApplyA, [
-            (P::Applying, Apply(B)),
-            (P::Undone, Finished),
-            (P::Undoing, Undo(A)),
-            (P::Undoing, Undo(A)),
-            (P::Undoing, Undo(A)),
-            (P::Applying, Apply(A)),
-        ]),
-        (At::ApplyB, [
-            (P::Enabled, Idle),
-            (P::Undoing, Undo(A)),
-            (P::Undoing, Undo(B)),
-            (P::Undoing, Undo(B)),
-            (P::Undoing, Undo(B)),
-            (P::Applying, Apply(B)),
-        ]),
-        (At::Enabled, [
-            (P::Enabled, Idle),
-            (P::Enabled, Idle),
-            (P::Enabled, Idle),
-            (P::Undoing, Undo(B)),
-            (P::Undoing, Undo(B)),
-            (P::Enabled, Idle),
-        ]),
-        (At::UndoB, [
-            (P::Undoing, Undo(A)),
-            (P::Undoing, Undo(A)),
-            (P::Undoing, Undo(A)),
-            (P::Undoing, Undo(B)),
-            (P::Undoing, Undo(B)),
-            (P::Undoing, Undo(B)),
-        ]),
-        (At::UndoA, [
-            (P::Undone, Finished),
-            (P::Stuck, Idle),
-            (P::Stuck, Idle),
-            (P::Undoing, Undo(A)),
-            (P::Undoing, Undo(A)),
-            (P::Undoing, Undo(A)),
-        ]),
-        (At::StuckB, [
-            (P::Stuck, Idle),
-            (P::Stuck, Idle),
-            (P::Stuck, Idle),
-            (P::Undoing, Undo(B)),
-            (P::Stuck, Idle),
-            (P::Undoing, Undo(B)),
-        ]),
-        (At::RetryB, [
-            (P::Undone, Finished),
-            (P::Stuck, Idle),
-            (P::Stuck, Idle),
-            (P::Undoing, Undo(B)),
-            (P::Undoing, Undo(B)),
-            (P::Undoing, Undo(B)),
-        ]),
+        (
+            At::ApplyA,
+            [
+                (P::Applying, Apply(B)),
+                (P::Undone, Finished),
+                (P::Undoing, Undo(A)),
+                (P::Undoing, Undo(A)),
+                (P::Undoing, Undo(A)),
+                (P::Applying, Apply(A)),
+            ],
+        ),
+        (
+            At::ApplyB,
+            [
+                (P::Enabled, Idle),
+                (P::Undoing, Undo(A)),
+                (P::Undoing, Undo(B)),
+                (P::Undoing, Undo(B)),
+                (P::Undoing, Undo(B)),
+                (P::Applying, Apply(B)),
+            ],
+        ),
+        (
+            At::Enabled,
+            [
+                (P::Enabled, Idle),
+                (P::Enabled, Idle),
+                (P::Enabled, Idle),
+                (P::Undoing, Undo(B)),
+                (P::Undoing, Undo(B)),
+                (P::Enabled, Idle),
+            ],
+        ),
+        (
+            At::UndoB,
+            [
+                (P::Undoing, Undo(A)),
+                (P::Undoing, Undo(A)),
+                (P::Undoing, Undo(A)),
+                (P::Undoing, Undo(B)),
+                (P::Undoing, Undo(B)),
+                (P::Undoing, Undo(B)),
+            ],
+        ),
+        (
+            At::UndoA,
+            [
+                (P::Undone, Finished),
+                (P::Stuck, Idle),
+                (P::Stuck, Idle),
+                (P::Undoing, Undo(A)),
+                (P::Undoing, Undo(A)),
+                (P::Undoing, Undo(A)),
+            ],
+        ),
+        (
+            At::StuckB,
+            [
+                (P::Stuck, Idle),
+                (P::Stuck, Idle),
+                (P::Stuck, Idle),
+                (P::Undoing, Undo(B)),
+                (P::Stuck, Idle),
+                (P::Undoing, Undo(B)),
+            ],
+        ),
+        (
+            At::RetryB,
+            [
+                (P::Undone, Finished),
+                (P::Stuck, Idle),
+                (P::Stuck, Idle),
+                (P::Undoing, Undo(B)),
+                (P::Undoing, Undo(B)),
+                (P::Undoing, Undo(B)),
+            ],
+        ),
         (At::Undone, [(P::Undone, Finished); 6]),
     ];
     let events = [Ev::Ok, Ev::Err, Ev::Lost, Ev::Disable, Ev::Abandon, Ev::Retry];
@@ -171,12 +192,8 @@ fn a_failure_is_told_with_its_step_and_kept_in_its_record() {
     let mut m = bring(At::ApplyB);
     m.done(TOOK, Err("no buffers".to_owned()));
     assert_eq!(m.failure(), Some("step vpp-tap failed: no buffers"));
-    let record = StepRecord {
-        step: B,
-        state: StepState::Failed,
-        took: Some(TOOK),
-        error: Some("no buffers".to_owned()),
-    };
+    let record =
+        StepRecord { step: B, state: StepState::Failed, took: Some(TOOK), error: Some("no buffers".to_owned()) };
     assert_eq!(m.records().last(), Some(&record));
     m.abandon(text());
     m.done(TOOK, Ok(()));

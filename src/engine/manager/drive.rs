@@ -109,10 +109,7 @@ impl Manager {
         };
         let plan = &uplink.plan;
         let tap = hands.vpp.tap(id).map_or_else(|| "tap".to_owned(), |tap| format!("tap {}", tap.name));
-        format!(
-            "hostnet: {} is enabled, host device {}, {tap} ({})",
-            plan.uplink_name, plan.device.name, plan.backend
-        )
+        format!("hostnet: {} is enabled, host device {}, {tap} ({})", plan.uplink_name, plan.device.name, plan.backend)
     }
 
     fn forget(&mut self, hands: &mut Hands<'_>, id: UplinkId) {

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use super::{ClientId, TapView};
 use crate::engine::{
-    Action, EnableRequest, Machine, Phase, Plan, Step, StepState, StepView, UplinkFacts, UplinkId, UplinkView,
-    VppStep,
+    Action, EnableRequest, Machine, Phase, Plan, Step, StepState, StepView, UplinkFacts, UplinkId, UplinkView, VppStep,
 };
 
 /// An `enable` whose plan waits for what Linux says.

@@ -85,7 +85,8 @@ fn the_backend_is_the_one_asked_for_or_the_best_there_is() {
         (TapChoice::Builtin, false, false, Some(Backend::Builtin), "asked for"),
     ];
     for (tap, tap_plugin, vhost, backend, words) in table {
-        let linux = LinuxFacts { vhost_missing: (!vhost).then(|| "no such device".to_owned()), ..LinuxFacts::default() };
+        let linux =
+            LinuxFacts { vhost_missing: (!vhost).then(|| "no such device".to_owned()), ..LinuxFacts::default() };
         let request = EnableRequest { tap, ..EnableRequest::default() };
         match (build(&request, &UplinkFacts { tap_plugin, ..facts() }, &linux), backend) {
             (Ok(plan), Some(backend)) => {
@@ -142,10 +143,8 @@ fn every_reason_is_named_at_once() {
 
 #[test]
 fn the_mtu_has_its_bounds() {
-    let four = UplinkFacts {
-        config: HostConfig { addresses: vec![address("10.0.0.9/24")], routes: Vec::new() },
-        ..facts()
-    };
+    let four =
+        UplinkFacts { config: HostConfig { addresses: vec![address("10.0.0.9/24")], routes: Vec::new() }, ..facts() };
     for (mtu, good) in [(67, false), (68, true), (65_521, true), (65_522, false)] {
         let request = EnableRequest { mtu: Some(mtu), ..EnableRequest::default() };
         assert_eq!(build(&request, &four, &LinuxFacts::default()).is_ok(), good, "{mtu}");

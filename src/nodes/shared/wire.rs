@@ -39,10 +39,7 @@ pub(crate) fn checksum6(src: [u8; 16], dst: [u8; 16], next_header: u8, body: &[u
 }
 
 fn sum16(bytes: &[u8]) -> u32 {
-    bytes
-        .chunks(2)
-        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)])))
-        .sum()
+    bytes.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]))).sum()
 }
 
 #[cfg(test)]

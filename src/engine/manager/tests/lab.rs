@@ -49,8 +49,7 @@ impl Lab {
         for index in 1..=3 {
             vpp.interfaces.insert(index, facts(index));
         }
-        let kernel =
-            FakeKernel { world: Rc::clone(&vpp.world), ..FakeKernel::default() };
+        let kernel = FakeKernel { world: Rc::clone(&vpp.world), ..FakeKernel::default() };
         Self { manager: Manager::new(), vpp, kernel, clock: Cell::default(), next_client: 0 }
     }
 

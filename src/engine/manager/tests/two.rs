@@ -144,11 +144,8 @@ fn one_host_device_name_in_one_namespace_has_one_uplink() {
         assert_eq!(lab.answer(client), Err(told.to_owned()));
     }
     lab.vpp.interfaces.get_mut(&3).unwrap().refusals.clear();
-    let request = EnableRequest {
-        host_if: "eth0".parse().ok(),
-        host_netns: "blue".parse().unwrap(),
-        ..Lab::request(3)
-    };
+    let request =
+        EnableRequest { host_if: "eth0".parse().ok(), host_netns: "blue".parse().unwrap(), ..Lab::request(3) };
     let client = lab.start(request);
     lab.pump();
     assert!(lab.answer(client).is_ok(), "another namespace is another device");
