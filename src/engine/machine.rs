@@ -256,7 +256,7 @@ impl Machine {
                 self.undo_below(self.cursor);
             }
             (Phase::Applying | Phase::Enabled, Event::Disable) | (Phase::Stuck, Event::Disable | Event::Retry) => {
-                self.undo_below(self.records.len())
+                self.undo_below(self.records.len());
             }
             // A late result has no action to belong to; what is undone or on
             // its way there needs no second reason.
