@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage};
-use netlink_packet_route::route::{RouteHeader, RouteMessage, RouteProtocol};
+use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
 use nix::errno::Errno;
 
@@ -14,7 +14,11 @@ use super::netns::NetnsFile;
 use super::socket::Socket;
 use super::sys;
 use super::wire::{self, AddressFacts, LinkFacts, RouteFacts};
-use crate::model::{IfAddress, IfName, MacAddr, Route};
+use crate::model::{IfAddress, IfName, MacAddr, Route, RouteKind};
+
+/// The metric of a route that comes behind another's, less the device's index:
+/// beyond those that network managers give.
+const METRIC_BEHIND: u32 = 20_000;
 
 /// A typed rtnetlink client. It speaks of the namespace it was opened in,
 /// wherever its thread goes afterwards.
@@ -157,9 +161,21 @@ impl Netlink {
 
     /// Add a route of ours through the device, which has the addresses
     /// `connected`; fails when the table has a route to that destination.
+    ///
+    /// Where the namespace has a route to the same destination by another
+    /// device (a second default above all), that one keeps its place: ours
+    /// comes behind it, with a metric of its own.
     pub fn add_route(&mut self, index: u32, route: &Route, connected: &[IfAddress]) -> Result<(), Error> {
-        let message = Message::NewRoute(wire::route_message(index, route, connected));
-        self.socket.change(&format!("add route {route}"), message, NLM_F_CREATE | NLM_F_EXCL)
+        let what = format!("add route {route}");
+        let mut message = wire::route_message(index, route, connected);
+        let added = self.socket.change(&what, Message::NewRoute(message.clone()), NLM_F_CREATE | NLM_F_EXCL);
+        match added {
+            Err(error) if error.errno() == Some(Errno::EEXIST) && route.kind == RouteKind::Unicast => {
+                message.attributes.push(RouteAttribute::Priority(METRIC_BEHIND.saturating_add(index)));
+                self.socket.change(&what, Message::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL)
+            }
+            other => other,
+        }
     }
 
     /// Delete a route of ours, added with the same arguments.

@@ -25,10 +25,12 @@ pub enum Netns {
 }
 
 impl Netns {
-    /// The file that stands for the namespace.
+    /// The file that stands for the namespace, as seen by the calling thread.
     pub fn path(&self) -> PathBuf {
         match self {
-            Self::Own => PathBuf::from("/proc/self/ns/net"),
+            // Of the calling thread: VPP's main thread, which `/proc/self`
+            // means, is elsewhere while it makes a tap.
+            Self::Own => PathBuf::from("/proc/thread-self/ns/net"),
             Self::Name(name) => PathBuf::from("/var/run/netns").join(name),
             Self::Pid(pid) => PathBuf::from(format!("/proc/{pid}/ns/net")),
             Self::Path(path) => path.clone(),
