@@ -28,7 +28,7 @@ static HOOKS: Hooks = Hooks {
     interface_deleted,
     process: Process { name: c"hostnet-process", run: run_process, panicked },
     nodes: &nodes::NODES,
-    features: &nodes::FEATURES,
+    features: &nodes::ALL_FEATURES,
     driver: &nodes::DRIVER,
     commands,
     run: run_command,

@@ -117,6 +117,9 @@ impl State {
             } else if tap.sw_if_index == sw_if_index {
                 tap.dying = true;
                 nodes::forget_tap(barrier, sw_if_index);
+                if let Err(reason) = choose_among_taps(barrier) {
+                    log::error!("{reason}");
+                }
                 // They would drop every punted packet from now on.
                 delete_redirects(barrier, &mut uplink.redirects, |_| true);
             }
@@ -392,15 +395,14 @@ fn delete_tap(barrier: &Barrier<'_>, uplink: &mut Uplink) -> Result<(), String> 
 fn enable_features(barrier: &Barrier<'_>, tap: &Tap, plan: &Plan) -> Result<(), String> {
     let own = plan.config.addresses.iter().map(crate::model::IfAddress::addr).collect();
     nodes::set_tap(barrier, nodes::Tap { sw_if_index: tap.sw_if_index, uplink: plan.uplink, mac: tap.mac, own });
-    for one in &nodes::FEATURES {
-        if let Err(reason) = feature::set(barrier, one, tap.sw_if_index, true) {
-            return Err(match disable_features(barrier, tap) {
-                Ok(()) => reason,
-                Err(again) => format!("{reason}; {again}"),
-            });
-        }
+    let enabled = nodes::FEATURES.iter().try_for_each(|one| feature::set(barrier, one, tap.sw_if_index, true));
+    match enabled.and_then(|()| choose_among_taps(barrier)) {
+        Ok(()) => Ok(()),
+        Err(reason) => Err(match disable_features(barrier, tap) {
+            Ok(()) => reason,
+            Err(again) => format!("{reason}; {again}"),
+        }),
     }
-    Ok(())
 }
 
 fn disable_features(barrier: &Barrier<'_>, tap: &Tap) -> Result<(), String> {
@@ -408,7 +410,16 @@ fn disable_features(barrier: &Barrier<'_>, tap: &Tap) -> Result<(), String> {
         feature::set(barrier, one, tap.sw_if_index, false)?;
     }
     nodes::forget_tap(barrier, tap.sw_if_index);
-    Ok(())
+    choose_among_taps(barrier)
+}
+
+/// With several taps, punted packets are led by their destination; with one
+/// there is nothing to choose and no node on the path.
+fn choose_among_taps(barrier: &Barrier<'_>) -> Result<(), String> {
+    /// The punt path's features are those of this index (ip_punt_drop.h).
+    const PUNT_PATH: u32 = 0;
+    let several = nodes::tap_count(barrier) > 1;
+    nodes::PUNT_FEATURES.iter().try_for_each(|one| feature::set(barrier, one, PUNT_PATH, several))
 }
 
 fn delete_neighbours(barrier: &Barrier<'_>, tap: &mut Tap) {

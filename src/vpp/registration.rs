@@ -24,7 +24,7 @@ pub struct Hooks {
     /// The graph nodes.
     pub nodes: &'static [&'static node::Node],
     /// The features: our nodes on VPP's arcs.
-    pub features: &'static [feature::Feature],
+    pub features: &'static [&'static [feature::Feature]],
     /// The TAP driver.
     pub driver: &'static driver::Driver,
     /// The commands.
@@ -130,7 +130,7 @@ pub(crate) fn construct(hooks: &'static Hooks) {
         for node in hooks.nodes {
             node::register(node);
         }
-        for feature in hooks.features {
+        for feature in hooks.features.iter().copied().flatten() {
             feature::register(feature);
         }
         driver::register(hooks.driver);

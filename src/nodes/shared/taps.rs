@@ -36,6 +36,16 @@ pub fn forget_tap(barrier: &Barrier<'_>, sw_if_index: u32) {
     TAPS.write(barrier, |taps| taps.retain(|known| known.sw_if_index != sw_if_index));
 }
 
+/// How many taps are known.
+pub fn tap_count(barrier: &Barrier<'_>) -> usize {
+    TAPS.write(barrier, |taps| taps.len())
+}
+
+/// VPP's index of the uplink that has the address.
+pub(crate) fn uplink_of(ctx: &Context<'_>, addr: IpAddr) -> Option<u32> {
+    TAPS.read(ctx).iter().find(|tap| tap.own.contains(&addr)).map(|tap| tap.uplink)
+}
+
 /// The tap of that index.
 pub(crate) fn find<'n>(ctx: &'n Context<'_>, sw_if_index: u32) -> Option<&'n Tap> {
     TAPS.read(ctx).iter().find(|tap| tap.sw_if_index == sw_if_index)
