@@ -362,7 +362,12 @@ fn create_tap(barrier: &Barrier<'_>, uplink: &mut Uplink, plan: &Plan, mac: MacA
         neighbours: false,
         dying: false,
     });
-    Ok(())
+    // The host learns the real MACs of its neighbours from what is punted to
+    // it (advertisements above all) and sends there; all of it is for VPP.
+    interface::accept_all_macs(barrier, sw_if_index).map_err(|reason| match delete_tap(barrier, uplink) {
+        Ok(()) => reason,
+        Err(again) => format!("{reason}; {again}"),
+    })
 }
 
 fn delete_tap(barrier: &Barrier<'_>, uplink: &mut Uplink) -> Result<(), String> {

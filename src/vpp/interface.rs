@@ -119,6 +119,13 @@ pub fn set_mtu(_barrier: &Barrier<'_>, sw_if_index: u32, mtu: u32) {
     unsafe { sys::hns_interface_set_mtu(sw_if_index, mtu) };
 }
 
+/// Take frames for any MAC. The interface must be Ethernet.
+pub fn accept_all_macs(_barrier: &Barrier<'_>, sw_if_index: u32) -> Result<(), String> {
+    // SAFETY: barrier held; the interface was made just before.
+    let taken = unsafe { sys::hns_interface_accept_all(sw_if_index) };
+    if taken != 0 { Ok(()) } else { Err("VPP refused to take frames for every MAC".to_owned()) }
+}
+
 /// Bind the interface to the tables of both families.
 pub fn bind_tables(_barrier: &Barrier<'_>, sw_if_index: u32, (ip4, ip6): (u32, u32)) -> Result<(), String> {
     // SAFETY: barrier held; VPP checks the table and the interface's state.

@@ -97,6 +97,14 @@ hns_interface_set_mtu (u32 sw_if_index, u32 mtu)
   vnet_sw_interface_set_mtu (vnet_get_main (), sw_if_index, mtu);
 }
 
+int
+hns_interface_accept_all (u32 sw_if_index)
+{
+  vnet_main_t *vnm = vnet_get_main ();
+  vnet_hw_interface_t *hi = vnet_get_sup_hw_interface (vnm, sw_if_index);
+  return ethernet_set_flags (vnm, hi->hw_if_index, ETHERNET_INTERFACE_FLAG_ACCEPT_ALL) != ~0;
+}
+
 void
 hns_interface_set_tag (u32 sw_if_index, const char *tag)
 {

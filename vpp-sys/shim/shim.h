@@ -117,6 +117,7 @@ u32 hns_interface_by_name (const u8 *name, uword len);
 void hns_interface_counters (u32 sw_if_index, u64 *rx_packets, u64 *tx_packets);
 int hns_interface_set_admin (u32 sw_if_index, int up, u8 *error, uword room);
 void hns_interface_set_mtu (u32 sw_if_index, u32 mtu);
+int hns_interface_accept_all (u32 sw_if_index);
 void hns_interface_set_tag (u32 sw_if_index, const char *tag);
 void hns_interface_clear_tag (u32 sw_if_index);
 int hns_interface_unnumbered (u32 sw_if_index, u32 lender, int enable);

@@ -52,6 +52,8 @@ pub struct Config {
     pub extra: String,
     /// Commands that VPP runs at its start (`unix { exec }`).
     pub exec: Option<String>,
+    /// A program, with its arguments, that VPP is started by.
+    pub wrapper: Vec<String>,
     /// Size of the main heap, `256M` when not given.
     pub heap: Option<String>,
 }
@@ -95,7 +97,7 @@ impl Vpp {
         let program = program.to_str().context("the prefix is not UTF-8")?;
         let conf = conf.to_str().context("the run directory is not UTF-8")?;
         let faked = fake_cpus(dir, config)?;
-        let mut line: Vec<&str> = faked.iter().map(String::as_str).collect();
+        let mut line: Vec<&str> = config.wrapper.iter().chain(&faked).map(String::as_str).collect();
         line.extend([program, "-c", conf]);
         let (program, arguments) = line.split_first().context("an empty command")?;
         let mut process = Process::start(netns, program, arguments, move |command| {

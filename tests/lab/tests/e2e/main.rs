@@ -6,6 +6,7 @@
 mod faults;
 mod harness;
 mod inputs;
+mod kinds;
 mod leaving;
 mod loading;
 mod looks;
@@ -52,6 +53,7 @@ fn main() -> anyhow::Result<()> {
         workers::tests(),
         panics::tests(),
         inputs::tests(),
+        kinds::tests(),
         resolution::tests(),
     ];
     let mut tests: Vec<Trial> = tests.into_iter().flatten().collect();
