@@ -128,9 +128,7 @@ fn names(dir: &str) -> Vec<String> {
 
 /// Remove what labs of dead processes have left.
 pub fn sweep() {
-    let dead = |name: &String| {
-        owner(name).is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
-    };
+    let dead = |name: &String| owner(name).is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists());
     for name in names(NETNS_DIR).into_iter().filter(dead) {
         undo(&Debt::Netns(name));
     }

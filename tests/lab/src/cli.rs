@@ -27,8 +27,7 @@ pub struct Cli {
 impl Cli {
     /// Connect and agree on the kind of session.
     pub fn connect(socket: &Path, timeout: Duration) -> Result<Self> {
-        let stream = UnixStream::connect(socket)
-            .with_context(|| format!("connect to {}", socket.display()))?;
+        let stream = UnixStream::connect(socket).with_context(|| format!("connect to {}", socket.display()))?;
         let mut cli = Self { stream };
         let deadline = Instant::now() + timeout;
         let mut greeting = Vec::new();
@@ -76,9 +75,7 @@ impl Cli {
             }
             Ok::<(), anyhow::Error>(())
         })()
-        .with_context(|| {
-            format!("VPP command '{command}', so far: {}", String::from_utf8_lossy(&answer))
-        })?;
+        .with_context(|| format!("VPP command '{command}', so far: {}", String::from_utf8_lossy(&answer)))?;
         Ok(clean(&answer))
     }
 }
@@ -109,11 +106,7 @@ mod tests {
 
     #[test]
     fn what_is_not_text_is_taken_out() {
-        let raw = [
-            &[IAC, 253, 31, IAC, SB, 31, 1, IAC, SE][..],
-            b"one\r\ntwo\r\n\0",
-        ]
-        .concat();
+        let raw = [&[IAC, 253, 31, IAC, SB, 31, 1, IAC, SE][..], b"one\r\ntwo\r\n\0"].concat();
         assert_eq!(clean(&raw), "one\ntwo\n");
     }
 }

@@ -185,7 +185,6 @@ enum How {
 /// What the lines contain that [`How::Still`] leaves out.
 const MOVING: [&str; 3] = ["advertisements sent", "solicitations received", "solicitations dropped"];
 
-
 impl How {
     fn apply(self, text: &str, learned: &BTreeSet<String>) -> String {
         match self {
@@ -226,9 +225,7 @@ fn static_neighbours(text: &str) -> String {
         .filter_map(|line| {
             let words: Vec<&str> = line.split_whitespace().collect();
             match words.as_slice() {
-                [_, ip, flags, rest @ ..] if !flags.contains('D') => {
-                    Some(format!("{ip} {flags} {}\n", rest.join(" ")))
-                }
+                [_, ip, flags, rest @ ..] if !flags.contains('D') => Some(format!("{ip} {flags} {}\n", rest.join(" "))),
                 _ => None,
             }
         })
@@ -237,8 +234,19 @@ fn static_neighbours(text: &str) -> String {
 
 /// Numbers after these words are indices or counts of VPP's inside.
 const INDICES: [&str; 13] = [
-    "index:", "uRPF:", "next:", "epoch:", "fib:", "entry:", "path:", "pl-index:", "itf:", "adj-idx:",
-    "uRPF-list:", "index ", "locks:",
+    "index:",
+    "uRPF:",
+    "next:",
+    "epoch:",
+    "fib:",
+    "entry:",
+    "path:",
+    "pl-index:",
+    "itf:",
+    "adj-idx:",
+    "uRPF-list:",
+    "index ",
+    "locks:",
 ];
 
 fn without_numbers(text: &str) -> String {
@@ -255,9 +263,7 @@ fn without_numbers(text: &str) -> String {
                 rest = after;
                 continue;
             }
-            if let Some((word, tail)) =
-                INDICES.iter().find_map(|word| Some((*word, rest.strip_prefix(*word)?)))
-            {
+            if let Some((word, tail)) = INDICES.iter().find_map(|word| Some((*word, rest.strip_prefix(*word)?))) {
                 let after = tail.trim_start_matches(|c: char| c.is_ascii_digit());
                 if after.len() < tail.len() {
                     out.push_str(word);
@@ -280,9 +286,10 @@ fn without_prefixes(text: &str, learned: &BTreeSet<String>) -> String {
     let mut skipping = false;
     for line in text.lines() {
         if !line.starts_with([' ', '\t']) {
-            let host = line.split_whitespace().next().and_then(|word| {
-                word.strip_suffix("/32").or_else(|| word.strip_suffix("/128"))
-            });
+            let host = line
+                .split_whitespace()
+                .next()
+                .and_then(|word| word.strip_suffix("/32").or_else(|| word.strip_suffix("/128")));
             skipping = host.is_some_and(|ip| learned.contains(ip));
         }
         if !skipping {
@@ -302,9 +309,7 @@ fn linux(lab: &Lab) -> Result<BTreeMap<String, String>> {
         .flatten()
         .filter_map(|entry| entry.file_name().into_string().ok())
         // Other tests' labs come and go meanwhile.
-        .filter(|name| {
-            !name.starts_with(crate::cleanup::PREFIX) || name.starts_with(&lab.tag())
-        })
+        .filter(|name| !name.starts_with(crate::cleanup::PREFIX) || name.starts_with(&lab.tag()))
         .collect();
     names.sort();
     parts.insert("linux names of namespaces".to_owned(), names.join("\n"));
@@ -312,23 +317,18 @@ fn linux(lab: &Lab) -> Result<BTreeMap<String, String>> {
 }
 
 fn linux_of(netns: &Netns) -> Result<String> {
+    // Two processes, not one for each thing: they cost time under emulation.
     let text = netns.ip_with(
         &["-d"],
         "addr show
          netconf show
          maddr show
          neigh show nud permanent
-         neigh show proxy",
-    )?;
-    let mut text = text;
-    for family in ["-4", "-6"] {
-        text += &netns.ip_with(&[family, "-d"], "route show table all\nrule show")?;
-    }
-    Ok(text
-        .lines()
-        .map(still)
-        .filter(|line| !line.is_empty())
-        .fold(String::new(), |all, line| all + &line + "\n"))
+         neigh show proxy
+         route show table all
+         rule show",
+    )? + &netns.ip_with(&["-6", "-d"], "route show table all\nrule show")?;
+    Ok(text.lines().map(still).filter(|line| !line.is_empty()).fold(String::new(), |all, line| all + &line + "\n"))
 }
 
 /// A line of `ip` without what moves by itself: life-times of what the kernel
@@ -356,10 +356,7 @@ mod tests {
     #[test]
     fn what_moves_is_taken_out() {
         let line = "  [@0]: dpo-load-balance: [proto:ip4 index:7 buckets:1 uRPF:5 to:[12:960]]\n";
-        assert_eq!(
-            without_numbers(line),
-            "  [#]: dpo-load-balance: [proto:ip4 index:# buckets:1 uRPF:# [#]]\n"
-        );
+        assert_eq!(without_numbers(line), "  [#]: dpo-load-balance: [proto:ip4 index:# buckets:1 uRPF:# [#]]\n");
     }
 
     #[test]
@@ -367,10 +364,7 @@ mod tests {
         let shown = "     Age                       IP                    Flags      Ethernet              Interface\n     1.0                   192.0.2.20                   D    02:00:5e:00:00:20 host-eth0\n     2.0                  169.254.0.1                   SN   02:00:5e:00:00:10 tap0\n";
         let learned = learned(shown);
         assert!(learned.contains("192.0.2.20") && learned.len() == 1);
-        assert_eq!(
-            without_prefixes("192.0.2.20/32\n  x\n192.0.2.21/32\n  y\n", &learned),
-            "192.0.2.21/32\n  y\n"
-        );
+        assert_eq!(without_prefixes("192.0.2.20/32\n  x\n192.0.2.21/32\n  y\n", &learned), "192.0.2.21/32\n  y\n");
         assert!(static_neighbours(shown).contains("169.254.0.1 SN 02:00:5e:00:00:10 tap0\n"));
     }
 

@@ -49,8 +49,7 @@ impl Netns {
 
     /// Make the calling thread live in it.
     pub fn join(&self) -> Result<()> {
-        setns(&self.file, CloneFlags::CLONE_NEWNET)
-            .with_context(|| format!("enter network namespace {}", self.name))
+        setns(&self.file, CloneFlags::CLONE_NEWNET).with_context(|| format!("enter network namespace {}", self.name))
     }
 
     /// Do it in the namespace, on a thread of its own: sockets made there
@@ -94,8 +93,7 @@ impl Netns {
 
     /// Run a program in it to its end; its standard output.
     pub fn output(&self, program: &str, args: &[&str]) -> Result<String> {
-        self.within(|| run(Command::new(program).args(args), ""))
-            .with_context(|| format!("in namespace {}", self.name))
+        self.within(|| run(Command::new(program).args(args), "")).with_context(|| format!("in namespace {}", self.name))
     }
 }
 

@@ -9,9 +9,9 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, anyhow};
+use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use nix::sched::{CloneFlags, setns};
 use std::fs::File;
 use std::time::{Duration, Instant};
 
@@ -39,12 +39,7 @@ pub struct Process {
 impl Process {
     /// Start a program in a namespace. `dress` sets its files and
     /// environment.
-    pub fn start(
-        netns: &Netns,
-        program: &str,
-        args: &[&str],
-        dress: impl FnOnce(&mut Command) + Send,
-    ) -> Result<Self> {
+    pub fn start(netns: &Netns, program: &str, args: &[&str], dress: impl FnOnce(&mut Command) + Send) -> Result<Self> {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--", program]).args(args);
         dress(&mut command);

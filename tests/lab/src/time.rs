@@ -7,11 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 static SCALE: LazyLock<u32> = LazyLock::new(|| {
-    std::env::var("HOSTNET_TIME_SCALE")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .filter(|n| *n >= 1)
-        .unwrap_or(1)
+    std::env::var("HOSTNET_TIME_SCALE").ok().and_then(|text| text.parse().ok()).filter(|n| *n >= 1).unwrap_or(1)
 });
 
 /// The factor that all time-outs are stretched by.
@@ -34,11 +30,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Look until it is there. The error names what was waited for and what was
 /// seen last.
-pub fn until<T>(
-    what: &str,
-    timeout: Duration,
-    mut look: impl FnMut() -> Result<Option<T>>,
-) -> Result<T> {
+pub fn until<T>(what: &str, timeout: Duration, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let deadline = Instant::now() + timeout;
     loop {
         let last = match look() {

@@ -190,13 +190,7 @@ impl Lab {
 
     /// Every namespace, with its role.
     pub fn namespaces(&self) -> [(&'static str, &Netns); 5] {
-        [
-            ("host", &self.host),
-            ("peer", &self.peer),
-            ("gw", &self.gw),
-            ("pod", &self.pod),
-            ("vpp", &self.around_vpp),
-        ]
+        [("host", &self.host), ("peer", &self.peer), ("gw", &self.gw), ("pod", &self.pod), ("vpp", &self.around_vpp)]
     }
 
     /// What this lab's names begin with.
@@ -214,8 +208,7 @@ impl Lab {
 /// MAC and addresses of each uplink.
 fn uplinks(options: &Options) -> impl Iterator<Item = (&'static str, [String; 2])> + use<> {
     let first = (addr::UPLINK_MAC, [format!("{}/24", addr::HOST4), format!("{}/64", addr::HOST6)]);
-    let second =
-        (addr::UPLINK_MAC_B, [format!("{}/24", addr::HOST4B), format!("{}/64", addr::HOST6B)]);
+    let second = (addr::UPLINK_MAC_B, [format!("{}/24", addr::HOST4B), format!("{}/64", addr::HOST6B)]);
     [first, second].into_iter().take(usize::from(options.uplinks))
 }
 

@@ -68,8 +68,7 @@ pub fn tcp(client: &Netns, server: &Netns, address: &str, seen_as: &str, bytes: 
         let result = client
             .within(|| {
                 let to = SocketAddr::new(there, port);
-                let stream = TcpStream::connect_timeout(&to, patience)
-                    .with_context(|| format!("connect to {to}"))?;
+                let stream = TcpStream::connect_timeout(&to, patience).with_context(|| format!("connect to {to}"))?;
                 exchange(stream, &expected, true, patience)
             })
             .with_context(|| format!("TCP to {address}, the client's side"));
@@ -136,15 +135,11 @@ pub fn udp(client: &Netns, server: &Netns, address: &str, seen_as: &str) -> Resu
     for size in [1_usize, 2, 63, 512, 1400] {
         let data = payload(size);
         client.send(&data)?;
-        let (n, from) = server
-            .recv_from(&mut buffer)
-            .with_context(|| format!("UDP of {size} bytes to {address}"))?;
+        let (n, from) = server.recv_from(&mut buffer).with_context(|| format!("UDP of {size} bytes to {address}"))?;
         same(buffer.get(..n).unwrap_or_default(), &data)?;
         ensure!(from.ip() == ip(seen_as)?, "the server saw {from}, not {seen_as}");
         server.send_to(&data, from)?;
-        let n = client
-            .recv(&mut buffer)
-            .with_context(|| format!("UDP of {size} bytes back from {address}"))?;
+        let n = client.recv(&mut buffer).with_context(|| format!("UDP of {size} bytes back from {address}"))?;
         same(buffer.get(..n).unwrap_or_default(), &data)?;
     }
     Ok(())
@@ -175,10 +170,7 @@ pub fn udp_refused(client: &Netns, address: &str) -> Result<()> {
         socket.send(b"anyone?")?;
         Ok(socket.recv(&mut [0; 16]).err().map(|error| error.kind()))
     })?;
-    ensure!(
-        kind == Some(std::io::ErrorKind::ConnectionRefused),
-        "UDP to closed port of {address}: {kind:?}"
-    );
+    ensure!(kind == Some(std::io::ErrorKind::ConnectionRefused), "UDP to closed port of {address}: {kind:?}");
     Ok(())
 }
 

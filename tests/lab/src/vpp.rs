@@ -25,9 +25,11 @@ pub fn prefix() -> Result<PathBuf> {
         Some(place) => vec![place.into()],
         None => ["/usr", "/usr/local", "/opt/vpp"].map(PathBuf::from).to_vec(),
     };
-    places.iter().find(|place| place.join("bin/vpp").exists()).cloned().with_context(|| {
-        format!("no bin/vpp below any of {places:?}: install VPP 26.06 or set VPP_PREFIX")
-    })
+    places
+        .iter()
+        .find(|place| place.join("bin/vpp").exists())
+        .cloned()
+        .with_context(|| format!("no bin/vpp below any of {places:?}: install VPP 26.06 or set VPP_PREFIX"))
 }
 
 /// VPP's plugin directory below its prefix.
@@ -73,11 +75,7 @@ impl Vpp {
         let prefix = prefix()?;
         std::fs::create_dir_all(dir.join("plugins"))?;
         if let Some(plugin) = &config.hostnet {
-            ensure!(
-                plugin.exists(),
-                "the plugin {} is missing: run 'make build'",
-                plugin.display()
-            );
+            ensure!(plugin.exists(), "the plugin {} is missing: run 'make build'", plugin.display());
             // VPP tells a plugin by its file's name, not the link's target's.
             std::os::unix::fs::symlink(plugin, dir.join("plugins/hostnet_plugin.so"))?;
         }
@@ -166,11 +164,7 @@ impl Vpp {
         let mut process = self.process();
         process.signal(Signal::SIGTERM)?;
         let status = process.wait(secs(20))?;
-        ensure!(
-            status.success(),
-            "VPP ended with {status} on SIGTERM:\n{}",
-            last_words(&self.dir)
-        );
+        ensure!(status.success(), "VPP ended with {status} on SIGTERM:\n{}", last_words(&self.dir));
         Ok(())
     }
 

@@ -90,12 +90,7 @@ impl Tap {
     }
 
     /// Wait for a frame that `wanted` accepts.
-    pub fn wait_for<T>(
-        &self,
-        what: &str,
-        timeout: Duration,
-        mut wanted: impl FnMut(&[u8]) -> Option<T>,
-    ) -> Result<T> {
+    pub fn wait_for<T>(&self, what: &str, timeout: Duration, mut wanted: impl FnMut(&[u8]) -> Option<T>) -> Result<T> {
         let deadline = Instant::now() + timeout;
         let mut others = 0_usize;
         loop {

@@ -57,13 +57,8 @@ fn work(lab: &Lab) -> Result<usize> {
         addr::SERVICES4,
         addr::CLUSTER6
     );
-    for command in [
-        enable.as_str(),
-        "show hostnet",
-        "show ip punt redirect",
-        "show ip6 punt redirect",
-        "show int addr",
-    ] {
+    for command in [enable.as_str(), "show hostnet", "show ip punt redirect", "show ip6 punt redirect", "show int addr"]
+    {
         show(&format!("vpp# {command}"), &lab.vpp.ctl(command)?);
     }
     for arguments in [&["addr"][..], &["route"], &["-6", "route"]] {

@@ -18,10 +18,9 @@ pub(crate) fn tests() -> Vec<Trial> {
 
 fn forwards(lab: &Lab) -> Result<()> {
     let mut checks = Checks::new();
-    for (peer, pod, far, host) in [
-        (addr::PEER4, addr::POD4, addr::FAR4, addr::HOST4),
-        (addr::PEER6, addr::POD6, addr::FAR6, addr::HOST6),
-    ] {
+    for (peer, pod, far, host) in
+        [(addr::PEER4, addr::POD4, addr::FAR4, addr::HOST4), (addr::PEER6, addr::POD6, addr::FAR6, addr::HOST6)]
+    {
         checks.add("peer to pod", tcp(&lab.peer, &lab.pod, pod, peer, 100_000));
         checks.add("pod to peer", tcp(&lab.pod, &lab.peer, peer, pod, 100_000));
         checks.add("pod to far", ping(&lab.pod, far));
@@ -40,9 +39,18 @@ fn dumps(lab: &Lab) -> Result<()> {
     for (change, back) in [
         ("ip route add 10.77.0.0/16 via 192.0.2.1 host-eth0", "ip route del 10.77.0.0/16"),
         ("ip punt redirect add rx all via 192.0.2.20 host-eth0", "ip punt redirect del rx all"),
-        ("set ip neighbor host-eth0 192.0.2.66 02:00:00:00:00:66 static", "set ip neighbor del host-eth0 192.0.2.66 02:00:00:00:00:66 static"),
-        ("set arp proxy table-id 0 start 192.0.2.1 end 192.0.2.9", "set arp proxy table-id 0 start 192.0.2.1 end 192.0.2.9 del"),
-        ("set interface ip directed-broadcast host-eth0 enable", "set interface ip directed-broadcast host-eth0 disable"),
+        (
+            "set ip neighbor host-eth0 192.0.2.66 02:00:00:00:00:66 static",
+            "set ip neighbor del host-eth0 192.0.2.66 02:00:00:00:00:66 static",
+        ),
+        (
+            "set arp proxy table-id 0 start 192.0.2.1 end 192.0.2.9",
+            "set arp proxy table-id 0 start 192.0.2.1 end 192.0.2.9 del",
+        ),
+        (
+            "set interface ip directed-broadcast host-eth0 enable",
+            "set interface ip directed-broadcast host-eth0 disable",
+        ),
     ] {
         lab.vpp.quiet(change)?;
         ensure!(Dump::of(lab)?.same_as(&before).is_err(), "'{change}' is not seen");

@@ -32,11 +32,7 @@ fn refused(lab: &Lab, table: &[(String, &[&str])]) -> Result<()> {
         for word in *words {
             checks.that(&format!("'{command}' names '{word}'"), said.contains(word), said.trim());
         }
-        checks.that(
-            &format!("'{command}' gives one error"),
-            !said.trim().is_empty(),
-            "success",
-        );
+        checks.that(&format!("'{command}' gives one error"), !said.trim().is_empty(), "success");
     }
     checks.add("nothing changed", Dump::of(lab)?.same_as(&before));
     checks.finish()
@@ -154,10 +150,7 @@ fn with_tap() -> Options {
 }
 
 fn no_vhost(lab: &Lab) -> Result<()> {
-    ensure!(
-        !std::path::Path::new("/dev/vhost-net").exists(),
-        "this machine has /dev/vhost-net: set HOSTNET_TAP=vhost"
-    );
+    ensure!(!std::path::Path::new("/dev/vhost-net").exists(), "this machine has /dev/vhost-net: set HOSTNET_TAP=vhost");
     let command = format!("hostnet enable host-eth0 host-netns {} tap vhost", lab.host.name());
     refused(lab, &[(command, &["/dev/vhost-net"])])?;
     // And 'auto' takes the other, and says why.

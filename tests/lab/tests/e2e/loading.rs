@@ -11,10 +11,8 @@ pub(crate) fn tests() -> Vec<Trial> {
     let mut tests = vec![plain("load_another_version_is_refused_by_vpp", another_version)];
     for workers in [0, 2] {
         for tap in [false, true] {
-            let name = format!(
-                "load_with_{workers}_workers_{}_tap_plugin",
-                if tap { "and_the" } else { "without_the" }
-            );
+            let name =
+                format!("load_with_{workers}_workers_{}_tap_plugin", if tap { "and_the" } else { "without_the" });
             let options = move || {
                 let mut options = Options::default();
                 options.vpp.hostnet = Some(plugin());
@@ -61,8 +59,7 @@ fn section(file: &[u8], wanted: &str) -> Option<(usize, usize)> {
     (0..count).map(header).find_map(|at| {
         let name = names + number(at, 4)?;
         let text = file.get(name..name + wanted.len() + 1)?;
-        (text.split_last()? == (&0, wanted.as_bytes()))
-            .then_some((number(at + 0x18, 8)?, number(at + 0x20, 8)?))
+        (text.split_last()? == (&0, wanted.as_bytes())).then_some((number(at + 0x18, 8)?, number(at + 0x20, 8)?))
     })
 }
 
@@ -84,8 +81,11 @@ fn another_version() -> Result<()> {
     let mut file = std::fs::read(plugin()).with_context(|| plugin().display().to_string())?;
     let was = with_version(&mut file, "99.09")?;
     ensure!(was.starts_with(|c: char| c.is_ascii_digit()), "the plugin requires version '{was}' of VPP");
-    let dir = std::path::Path::new(hostnet_lab::cleanup::RUN_ROOT)
-        .join(format!("{}{}-version", hostnet_lab::cleanup::PREFIX, std::process::id()));
+    let dir = std::path::Path::new(hostnet_lab::cleanup::RUN_ROOT).join(format!(
+        "{}{}-version",
+        hostnet_lab::cleanup::PREFIX,
+        std::process::id()
+    ));
     let debt = Debt::Dir(dir.clone());
     owe(debt.clone());
     std::fs::create_dir_all(&dir)?;

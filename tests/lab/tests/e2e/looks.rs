@@ -116,11 +116,7 @@ fn show_hostnet(lab: &Lab) -> Result<()> {
 }
 
 fn obeyed(lab: &Lab) -> Result<()> {
-    enable(
-        lab,
-        "host-eth0",
-        &format!("host-if wan0 mtu 1400 cluster-cidr {} cluster-mtu 1300", addr::CLUSTER4),
-    )?;
+    enable(lab, "host-eth0", &format!("host-if wan0 mtu 1400 cluster-cidr {} cluster-mtu 1300", addr::CLUSTER4))?;
     let mut checks = Checks::new();
     let said = lab.host.output("ip", &["link", "show", "dev", "wan0"])?;
     checks.that("name and MTU", said.contains("mtu 1400"), &said);

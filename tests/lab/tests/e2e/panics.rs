@@ -11,9 +11,7 @@ use crate::support::{enable_all, options_with_faults, plugin_with_faults, scenar
 use crate::workers::two_workers;
 
 pub(crate) fn tests() -> Vec<Trial> {
-    let place = |name: &str, place: &'static str| {
-        scenario(name, options_with_faults, move |lab| survives(lab, place))
-    };
+    let place = |name: &str, place: &'static str| scenario(name, options_with_faults, move |lab| survives(lab, place));
     vec![
         place("m11_panic_in_a_command", "command"),
         place("m11_panic_in_the_helper", "helper"),

@@ -68,9 +68,7 @@ fn inner(ip6: bool) -> Result<Vec<u8>> {
             .udp(PORT, PORT)
             .write(&mut packet, MARK)?;
     } else {
-        PacketBuilder::ipv4([10, 99, 0, 1], ip4(addr::POD4)?, 64)
-            .udp(PORT, PORT)
-            .write(&mut packet, MARK)?;
+        PacketBuilder::ipv4([10, 99, 0, 1], ip4(addr::POD4)?, 64).udp(PORT, PORT).write(&mut packet, MARK)?;
     }
     Ok(packet)
 }
@@ -94,9 +92,7 @@ fn through(lab: &Lab, frames: &[(&str, Vec<u8>)]) -> Result<()> {
     let mut checks = Checks::new();
     for (what, frame) in frames {
         wire.send(frame)?;
-        let came = pod.wait_for(what, hostnet_lab::time::secs(3), |frame| {
-            contains(frame, MARK).then_some(())
-        });
+        let came = pod.wait_for(what, hostnet_lab::time::secs(3), |frame| contains(frame, MARK).then_some(()));
         checks.add(what, came);
     }
     // The host's answers come after whatever came before.
@@ -111,9 +107,7 @@ fn ipip(lab: &Lab) -> Result<()> {
     for (local, remote) in [(addr::HOST4, addr::PEER4), (addr::HOST6, addr::PEER6)] {
         let name = lab.vpp.ctl(&format!("create ipip tunnel src {local} dst {remote}"))?;
         let name = name.trim();
-        lab.vpp.all_quiet(&format!(
-            "set interface state {name} up\nset interface unnumbered {name} use host-eth0"
-        ))?;
+        lab.vpp.all_quiet(&format!("set interface state {name} up\nset interface unnumbered {name} use host-eth0"))?;
     }
     let mut frames = Vec::new();
     for (what, in6) in [("IPIP over IPv4", false), ("IPv6 in IPv4", true)] {
@@ -175,10 +169,7 @@ fn vxlan(lab: &Lab) -> Result<()> {
                 .udp(40_000, VXLAN_PORT)
                 .write(&mut frame, &payload)?;
         } else {
-            outer
-                .ipv4(ip4(addr::PEER4)?, ip4(addr::HOST4)?, 64)
-                .udp(40_000, VXLAN_PORT)
-                .write(&mut frame, &payload)?;
+            outer.ipv4(ip4(addr::PEER4)?, ip4(addr::HOST4)?, 64).udp(40_000, VXLAN_PORT).write(&mut frame, &payload)?;
         }
         frames.push((what, frame));
     }

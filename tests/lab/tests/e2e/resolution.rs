@@ -180,9 +180,12 @@ fn programs(lab: &Lab) -> Result<()> {
         let said = lab.host.output("ip", &["-6", "addr", "show", "dev", "eth0"])?;
         Ok((!said.contains("tentative")).then_some(said))
     });
-    checks.add("the kernel finds its own address free", settled.and_then(|said| {
-        ensure!(!said.contains("dadfailed") && said.contains(addr::HOST6), "{said}");
-        Ok(())
-    }));
+    checks.add(
+        "the kernel finds its own address free",
+        settled.and_then(|said| {
+            ensure!(!said.contains("dadfailed") && said.contains(addr::HOST6), "{said}");
+            Ok(())
+        }),
+    );
     checks.finish()
 }

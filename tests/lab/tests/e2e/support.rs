@@ -43,8 +43,7 @@ pub(crate) fn root() -> PathBuf {
 
 /// The plugin under test: `HOSTNET_PLUGIN`, else as `make build` makes it.
 pub(crate) fn plugin() -> PathBuf {
-    std::env::var_os("HOSTNET_PLUGIN")
-        .map_or_else(|| root().join("target/release/hostnet_plugin.so"), PathBuf::from)
+    std::env::var_os("HOSTNET_PLUGIN").map_or_else(|| root().join("target/release/hostnet_plugin.so"), PathBuf::from)
 }
 
 /// The test-only build of it that injects failures: `HOSTNET_PLUGIN_FAULTS`.
@@ -93,10 +92,7 @@ static LEFT_CLEAN: Mutex<Vec<Lab>> = Mutex::new(Vec::new());
 /// A test that disables what it enabled and changes nothing else, so that its
 /// lab may serve the next one. Only where starting VPP is what takes the time,
 /// under emulation, they are used again: `HOSTNET_LAB_REUSE`.
-pub(crate) fn clean_scenario(
-    name: &str,
-    run: impl FnOnce(&Lab) -> Result<()> + Send + 'static,
-) -> Trial {
+pub(crate) fn clean_scenario(name: &str, run: impl FnOnce(&Lab) -> Result<()> + Send + 'static) -> Trial {
     if std::env::var_os("HOSTNET_LAB_REUSE").is_none() {
         return scenario(name, options, run);
     }
@@ -198,9 +194,13 @@ fn report(lab: &Lab) -> String {
         let _ = writeln!(text, "===== vpp# {command}\n{said}");
     }
     for (role, netns) in lab.namespaces() {
-        for arguments in
-            [&["-d", "-s", "addr"][..], &["route", "show", "table", "all"], &["-6", "route", "show", "table", "all"], &["rule"], &["neigh"]]
-        {
+        for arguments in [
+            &["-d", "-s", "addr"][..],
+            &["route", "show", "table", "all"],
+            &["-6", "route", "show", "table", "all"],
+            &["rule"],
+            &["neigh"],
+        ] {
             let said = netns.output("ip", arguments).unwrap_or_else(|error| format!("{error:#}"));
             let _ = writeln!(text, "===== {role}$ ip {}\n{said}", arguments.join(" "));
         }
@@ -212,32 +212,21 @@ fn report(lab: &Lab) -> String {
 /// `hostnet enable` for the first uplink, its host in the lab's namespace.
 pub(crate) fn enable_command(lab: &Lab, uplink: &str, more: &str) -> String {
     let tap = Backend::of_this_run().word();
-    format!("hostnet enable {uplink} host-netns {} tap {tap} {more}", lab.host.name())
-        .trim_end()
-        .to_owned()
+    format!("hostnet enable {uplink} host-netns {} tap {tap} {more}", lab.host.name()).trim_end().to_owned()
 }
 
 /// The words that route the cluster's networks through VPP.
 pub(crate) fn cluster() -> String {
-    format!(
-        "cluster-cidr {} cluster-cidr {} cluster-cidr {}",
-        addr::CLUSTER4,
-        addr::SERVICES4,
-        addr::CLUSTER6
-    )
+    format!("cluster-cidr {} cluster-cidr {} cluster-cidr {}", addr::CLUSTER4, addr::SERVICES4, addr::CLUSTER6)
 }
 
 /// Enable it and see that it is.
 pub(crate) fn enable(lab: &Lab, uplink: &str, more: &str) -> Result<Value> {
     let command = enable_command(lab, uplink, more);
     let said = lab.vpp.ctl(&command)?;
-    let shown = shown(lab, uplink)?
-        .with_context(|| format!("'{command}' said '{}'; nothing is enabled", said.trim()))?;
-    ensure!(
-        shown["state"] == "enabled",
-        "'{command}' said '{}' and led to {shown:#}",
-        said.trim()
-    );
+    let shown =
+        shown(lab, uplink)?.with_context(|| format!("'{command}' said '{}'; nothing is enabled", said.trim()))?;
+    ensure!(shown["state"] == "enabled", "'{command}' said '{}' and led to {shown:#}", said.trim());
     Ok(shown)
 }
 

@@ -28,9 +28,11 @@ pub(crate) fn tests() -> Vec<Trial> {
         }),
         scenario("m01_tcp_gigabytes_offloaded", offloaded, |lab| tcp_both_ways(lab, 500_000_000)),
         scenario("m01_tcp_offloaded", offloaded, |lab| tcp_both_ways(lab, 20_000_000)),
-        scenario("m01_tcp_offloaded_jumbo", || Options { offload: true, ..jumbo() }, |lab| {
-            tcp_both_ways(lab, 20_000_000)
-        }),
+        scenario(
+            "m01_tcp_offloaded_jumbo",
+            || Options { offload: true, ..jumbo() },
+            |lab| tcp_both_ways(lab, 20_000_000),
+        ),
     ]
 }
 
@@ -66,8 +68,7 @@ fn tcp_both_ways(lab: &Lab, bytes: usize) -> Result<()> {
         checks.add("peer connects to host", tcp(&lab.peer, &lab.host, host, peer, bytes));
         checks.add("host connects to peer", tcp(&lab.host, &lab.peer, peer, host, bytes));
         let after = Counters::of(&lab.host)?;
-        let (passive, active) =
-            (after.since(&before, "Tcp.PassiveOpens"), after.since(&before, "Tcp.ActiveOpens"));
+        let (passive, active) = (after.since(&before, "Tcp.PassiveOpens"), after.since(&before, "Tcp.ActiveOpens"));
         checks.that(
             "the host's stack has opened them",
             (passive, active) == (1, 1),

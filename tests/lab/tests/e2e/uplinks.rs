@@ -102,9 +102,7 @@ fn uplink_deleted(lab: &Lab) -> Result<()> {
     let tap = tap_of(&enable_all(lab)?)?;
     lab.vpp.quiet("delete host-interface name eth0")?;
     aftermath(lab, "host-eth0")?;
-    until("the tap is gone", secs(5), || {
-        Ok((!lab.vpp.ctl("show interface")?.contains(&tap)).then_some(()))
-    })?;
+    until("the tap is gone", secs(5), || Ok((!lab.vpp.ctl("show interface")?.contains(&tap)).then_some(())))?;
     until("the host's device is gone", secs(5), || {
         Ok((!lab.host.output("ip", &["link"])?.contains("eth0")).then_some(()))
     })?;

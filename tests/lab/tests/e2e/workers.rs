@@ -30,9 +30,7 @@ pub(crate) fn two_workers() -> Options {
 fn host_traffic(lab: &Lab) -> Result<()> {
     enable_all(lab)?;
     let mut checks = Checks::new();
-    for (host, peer, pod) in
-        [(addr::HOST4, addr::PEER4, addr::POD4), (addr::HOST6, addr::PEER6, addr::POD6)]
-    {
+    for (host, peer, pod) in [(addr::HOST4, addr::PEER4, addr::POD4), (addr::HOST6, addr::PEER6, addr::POD6)] {
         let bytes = 5_000_000 / scale() as usize;
         checks.add("peer to host", tcp(&lab.peer, &lab.host, host, peer, bytes));
         checks.add("host to peer", tcp(&lab.host, &lab.peer, peer, host, bytes));
@@ -97,8 +95,7 @@ fn stream(lab: &Lab, to: &str, meanwhile: impl FnOnce() -> Result<()>) -> Result
         let result = meanwhile();
         stop.store(true, Ordering::Relaxed);
         let sent = sending.join().map_err(|_| anyhow::anyhow!("the sender panicked"))??;
-        let (received, gaps) =
-            receiving.join().map_err(|_| anyhow::anyhow!("the receiver panicked"))?;
+        let (received, gaps) = receiving.join().map_err(|_| anyhow::anyhow!("the receiver panicked"))?;
         result?;
         Ok(Stream { sent, lost: sent.saturating_sub(received), gaps })
     })
