@@ -70,11 +70,7 @@ fn vlan(lab: &Lab) -> Result<()> {
          set interface ip address host-eth0.{VLAN} {}/24",
         Ipv4Addr::from(VLAN_HOST)
     ))?;
-    lab.vpp.quiet(&format!(
-        "set ip neighbor host-eth0.{VLAN} {} {}",
-        Ipv4Addr::from(VLAN_PEER),
-        addr::PEER_MAC
-    ))?;
+    lab.vpp.quiet(&format!("set ip neighbor host-eth0.{VLAN} {} {}", Ipv4Addr::from(VLAN_PEER), addr::PEER_MAC))?;
     enable(lab, &format!("host-eth0.{VLAN}"), "")?;
     // Its name on the host is that of Linux's own VLAN devices.
     let device = format!("eth0.{VLAN}");
