@@ -13,13 +13,14 @@ use hostnet_lab::traffic::{ping, tcp};
 use hostnet_lab::wire::{Tap, mac};
 use libtest_mimic::Trial;
 
-use crate::support::{Backend, cluster, disable, enable, enable_all, enable_command, options, scenario, shown};
+use crate::support::{Backend, cluster, disable, enable, enable_all, enable_command, options, scenario, shown, tap_of};
 
 pub(crate) fn tests() -> Vec<Trial> {
     let mut tests = vec![
         scenario("m01_link_local_both_ways", options, link_local),
         scenario("m01_vlan_sub_interface", options, vlan),
         scenario("m01_uplink_by_index", options, by_index),
+        scenario("m01_polled_and_interrupted", options, rx_modes),
         scenario("m08_pods_reach_each_uplinks_host", two, pods_of_two),
         scenario("m08_the_second_default_route_comes_behind", two, two_defaults),
         scenario("m12_no_permission", without_permission, no_permission),
@@ -111,6 +112,26 @@ fn by_index(lab: &Lab) -> Result<()> {
     let state = shown(lab, "host-eth0")?.context("not shown")?;
     ensure!(state["state"] == "enabled", "{state}");
     disable(lab, index)
+}
+
+/// The tap in each of VPP's ways to wait for packets, changed under traffic.
+fn rx_modes(lab: &Lab) -> Result<()> {
+    let tap = tap_of(&enable_all(lab)?)?;
+    let mut checks = Checks::new();
+    for mode in ["polling", "interrupt", "adaptive", "interrupt"] {
+        lab.vpp.quiet(&format!("set interface rx-mode {tap} {mode}"))?;
+        let placed = lab.vpp.ctl("show interface rx-placement")?;
+        let line = placed.lines().find(|line| line.contains(&tap)).unwrap_or_default();
+        checks.that(&format!("{mode} is on"), line.contains(mode), &placed);
+        checks.add(&format!("ping while {mode}"), ping(&lab.peer, addr::HOST4));
+        checks.add(&format!("TCP while {mode}"), tcp(&lab.peer, &lab.host, addr::HOST4, addr::PEER4, 1_000_000));
+    }
+    // What arrives while the tap is down is no reason to hang afterwards.
+    lab.vpp.quiet(&format!("set interface state {tap} down"))?;
+    let _ = lab.host.output("ping", &["-c", "1", "-W", "1", addr::PEER4]);
+    lab.vpp.quiet(&format!("set interface state {tap} up"))?;
+    checks.add("after down and up", ping(&lab.host, addr::PEER4));
+    checks.finish()
 }
 
 /// A pod's packet comes by neither uplink: its destination says whose it is.
