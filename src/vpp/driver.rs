@@ -15,7 +15,7 @@ use once_cell::sync::OnceCell;
 use smallvec::SmallVec;
 use vpp_sys as sys;
 
-use super::node::{Context, FRAME_SIZE, u32_of, write_text};
+use super::node::{Context, FRAME_SIZE, add_trace, buffers_of, u32_of, write_text};
 use super::{Barrier, BarrierCell, Main, guard};
 use crate::model::MacAddr;
 
@@ -221,12 +221,8 @@ unsafe extern "C" fn transmit(
 ) -> u64 {
     // SAFETY: the pointers are those of this call.
     let ctx = unsafe { Context::new(vm, node) };
-    // SAFETY: a frame of an output node holds its vector of buffer indices.
-    let buffers = unsafe {
-        let mut start = std::ptr::null_mut();
-        let n = sys::hns_frame_buffers(frame, &raw mut start);
-        std::slice::from_raw_parts_mut(start, n as usize)
-    };
+    // SAFETY: the frame is this call's.
+    let buffers = unsafe { buffers_of(frame) };
     let mut dropped = 0_u32;
     let mut tap = super::NO_INTERFACE;
     // A panic leaves the buffers with us: all are freed below in any case.
@@ -280,16 +276,7 @@ fn send(ctx: &Context<'_>, instance: &Instance, index: u32) -> Result<(), TxErro
         io.push(IoSlice::new(unsafe { std::slice::from_raw_parts(*base, *length as usize) }));
     }
     let length: u32 = lengths[..n].iter().sum();
-    // SAFETY: the buffer is this frame's.
-    if unsafe { sys::hns_buffer_is_traced(buffer) } != 0 {
-        let trace = TxTrace { sw_if_index: instance.sw_if_index, length, header: shown(&header) };
-        // SAFETY: VPP gives room for the size asked for.
-        unsafe {
-            let size = u32_of(size_of::<TxTrace>());
-            let room = sys::hns_buffer_add_trace(ctx.vm(), ctx.node(), buffer, size);
-            room.cast::<TxTrace>().write_unaligned(trace);
-        }
-    }
+    add_trace(ctx, buffer, || TxTrace { sw_if_index: instance.sw_if_index, length, header: shown(&header) });
     loop {
         match writev(instance.fd.as_fd(), &io) {
             Ok(_) => return Ok(()),

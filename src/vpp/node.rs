@@ -210,12 +210,8 @@ pub unsafe extern "C" fn entry<N: PacketNode>(
 ) -> u64 {
     // SAFETY: the pointers are those of this call.
     let ctx = unsafe { Context::new(vm, node) };
-    // SAFETY: a frame of an internal node holds its vector of buffer indices.
-    let buffers = unsafe {
-        let mut start = std::ptr::null_mut();
-        let n = sys::hns_frame_buffers(frame, &raw mut start);
-        std::slice::from_raw_parts_mut(start, n as usize)
-    };
+    // SAFETY: the frame is this call's.
+    let buffers = unsafe { buffers_of(frame) };
     let n = buffers.len().min(FRAME_SIZE);
     let mut nexts = [NEXT_DROP; FRAME_SIZE];
     // Nothing is handed on inside, so a panic leaves every packet with us:
@@ -238,15 +234,26 @@ pub unsafe extern "C" fn entry<N: PacketNode>(
     n as u64
 }
 
+/// The buffer indices of a frame.
+///
+/// # Safety
+/// `frame` is that of the call under way, of an internal or an output node;
+/// the slice must not outlive the call.
+pub(super) unsafe fn buffers_of<'a>(frame: *mut sys::vlib_frame_t) -> &'a mut [u32] {
+    let mut start = std::ptr::null_mut();
+    // SAFETY: such a frame holds its vector of buffer indices.
+    unsafe {
+        let n = sys::hns_frame_buffers(frame, &raw mut start);
+        std::slice::from_raw_parts_mut(start, n as usize)
+    }
+}
+
 fn one<N: PacketNode>(ctx: &Context<'_>, index: u32) -> u16 {
     // SAFETY: an index of this frame names a buffer that is ours.
     let buffer = unsafe { sys::hns_buffer(ctx.vm, index) };
     let mut packet = Packet { ctx, buffer };
     let (next, trace) = N::packet(ctx, &mut packet);
-    // SAFETY: the buffer is ours for this call.
-    if unsafe { sys::hns_buffer_is_traced(buffer) } != 0 {
-        add_trace(ctx, buffer, &trace);
-    }
+    add_trace(ctx, buffer, || trace);
     match next {
         Next::To(next) => next,
         // SAFETY: only nodes on an arc say so; the buffer carries the place.
@@ -259,14 +266,17 @@ fn one<N: PacketNode>(ctx: &Context<'_>, index: u32) -> u16 {
     }
 }
 
-fn add_trace<T: Copy>(ctx: &Context<'_>, buffer: *mut sys::vlib_buffer_t, trace: &T) {
-    // SAFETY: VPP gives room for the size asked for, without a promise of
-    // alignment.
+/// Put a trace down if the buffer is traced; it must be of the call's frame.
+pub(super) fn add_trace<T: Copy>(ctx: &Context<'_>, buffer: *mut sys::vlib_buffer_t, trace: impl FnOnce() -> T) {
+    // SAFETY: the buffer is ours for this call. VPP gives room for the size
+    // asked for, without a promise of alignment.
     unsafe {
-        let size = u32_of(size_of::<T>());
-        let room = sys::hns_buffer_add_trace(ctx.vm, ctx.node, buffer, size);
+        if sys::hns_buffer_is_traced(buffer) == 0 {
+            return;
+        }
+        let room = sys::hns_buffer_add_trace(ctx.vm, ctx.node, buffer, u32_of(size_of::<T>()));
         if !room.is_null() {
-            room.cast::<T>().write_unaligned(*trace);
+            room.cast::<T>().write_unaligned(trace());
         }
     }
 }
