@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{sched_getaffinity, sched_setaffinity};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
 use crate::cli::Cli;
 use crate::netns::Netns;
@@ -103,6 +105,9 @@ impl Vpp {
         })?;
         let cli = wait_for_cli(&mut process, &watch, &dir.join("cli.sock"))
             .with_context(|| format!("VPP's last words:\n{}", last_words(dir)))?;
+        if config.workers > 0 {
+            unpin(process.pid())?;
+        }
         Ok(Self { process: Mutex::new(process), cli: Mutex::new(cli), dir: dir.to_owned() })
     }
 
@@ -200,6 +205,17 @@ fn fake_cpus(dir: &Path, config: &Config) -> Result<Vec<String>> {
     let script = format!("mount --bind {} {ONLINE} && exec \"$@\"", fake.display());
     let words = ["unshare", "--mount", "--propagation", "slave", "--", "sh", "-c", &script, "sh"];
     Ok(words.map(str::to_owned).to_vec())
+}
+
+/// Let the kernel place VPP's threads: pinned by VPP, those of all the labs
+/// that run side by side would share the first processor.
+fn unpin(pid: i32) -> Result<()> {
+    let all = sched_getaffinity(Pid::from_raw(0))?;
+    for entry in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let thread: i32 = entry?.file_name().to_string_lossy().parse()?;
+        sched_setaffinity(Pid::from_raw(thread), &all)?;
+    }
+    Ok(())
 }
 
 /// The text of startup.conf.
