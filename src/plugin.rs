@@ -72,8 +72,7 @@ struct Sleeper {
 
 static PLUGIN: MainCell<Option<Plugin>> = MainCell::new(None);
 
-/// Interfaces deleted while the plugin was busy: by itself, as it deletes a
-/// tap. Nothing is to be done for those, but VPP must be heard out.
+/// A command that came while the plugin is at work further up on the stack.
 const BUSY: &str = "the plugin is busy";
 
 impl Plugin {
