@@ -1,7 +1,7 @@
 //! Could the host's device be made? Looks, and leaves nothing behind.
 
 use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -70,7 +70,11 @@ fn staging() -> Result<(), String> {
 /// Why vhost-net cannot be used.
 fn vhost_missing() -> Option<String> {
     let opened = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(DEV_VHOST_NET);
-    let error = opened.err()?;
+    let error = match opened.and_then(|file| file.metadata()) {
+        Ok(facts) if facts.file_type().is_char_device() => return None,
+        Ok(_) => return Some(format!("{DEV_VHOST_NET} is no device")),
+        Err(error) => error,
+    };
     Some(match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOENT | Errno::ENXIO | Errno::ENODEV) => {
             format!("{DEV_VHOST_NET} is missing (module vhost_net)")
