@@ -233,7 +233,7 @@ fn static_neighbours(text: &str) -> String {
 }
 
 /// Numbers after these words are indices or counts of VPP's inside.
-const INDICES: [&str; 13] = [
+const INDICES: [&str; 14] = [
     "index:",
     "uRPF:",
     "next:",
@@ -245,6 +245,8 @@ const INDICES: [&str; 13] = [
     "itf:",
     "adj-idx:",
     "uRPF-list:",
+    // As VPP spells it in places.
+    "uPRF-list:",
     "index ",
     "locks:",
 ];
@@ -254,8 +256,8 @@ fn without_numbers(text: &str) -> String {
     for line in text.lines() {
         let mut rest = line;
         while let Some(first) = rest.chars().next() {
-            // Counters "to:[1:2]", "via:[3:4]"; formats "[@5]".
-            if let Some(tail) = ["to:[", "via:[", "[@"].iter().find_map(|word| rest.strip_prefix(word))
+            // Counters "to:[1:2]", "via:[3:4]"; formats "[@5]"; pools' indices.
+            if let Some(tail) = ["to:[", "via:[", "[@", "path-list:[", "path:["].iter().find_map(|word| rest.strip_prefix(word))
                 && let Some((inside, after)) = tail.split_once(']')
                 && inside.chars().all(|c| c.is_ascii_digit() || c == ':')
             {
