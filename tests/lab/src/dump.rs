@@ -257,7 +257,8 @@ fn without_numbers(text: &str) -> String {
         let mut rest = line;
         while let Some(first) = rest.chars().next() {
             // Counters "to:[1:2]", "via:[3:4]"; formats "[@5]"; pools' indices.
-            if let Some(tail) = ["to:[", "via:[", "[@", "path-list:[", "path:["].iter().find_map(|word| rest.strip_prefix(word))
+            if let Some(tail) =
+                ["to:[", "via:[", "[@", "path-list:[", "path:["].iter().find_map(|word| rest.strip_prefix(word))
                 && let Some((inside, after)) = tail.split_once(']')
                 && inside.chars().all(|c| c.is_ascii_digit() || c == ':')
             {
