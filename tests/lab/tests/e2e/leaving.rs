@@ -36,7 +36,9 @@ fn disable_leaves_nothing(lab: &Lab) -> Result<()> {
     // And it can be done again.
     enable_all(lab)?;
     ping(&lab.peer, addr::HOST4)?;
-    Dump::of(lab)?.same_as(&enabled).context("the second time")?;
+    // VPP's tap shows how far its rings have turned.
+    let tap = "vpp show tap";
+    Dump::of(lab)?.without(tap).same_as(&enabled.without(tap)).context("the second time")?;
     disable(lab, "host-eth0")?;
     Dump::of(lab)?.same_as(&before).context("the second time")
 }
