@@ -168,8 +168,8 @@ impl Packet<'_> {
     }
 }
 
-/// At load only.
-pub(super) fn register(node: &'static Node) {
+/// At load only. VPP's registration of the node.
+pub(super) fn register(node: &'static Node) -> *const c_void {
     let names = |first: &'static CStr, rest: &'static [&'static CStr]| {
         let all: Vec<*mut c_char> = std::iter::once(&first).chain(rest).map(|name| name.as_ptr().cast_mut()).collect();
         // VPP keeps the array as long as it lives.
@@ -188,10 +188,7 @@ pub(super) fn register(node: &'static Node) {
         next_nodes: nexts.as_mut_ptr(),
     };
     // SAFETY: at load on the main thread; all that is kept is static.
-    let registration = unsafe { sys::hns_register_node(&raw const desc) };
-    if node.input {
-        super::driver::set_input(registration);
-    }
+    unsafe { sys::hns_register_node(&raw const desc) }
 }
 
 /// A small number for C.

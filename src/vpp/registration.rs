@@ -128,7 +128,10 @@ pub(crate) fn construct(hooks: &'static Hooks) {
         }
         process::register(&hooks.process);
         for node in hooks.nodes {
-            node::register(node);
+            let registration = node::register(node);
+            if node.input {
+                driver::set_input(registration);
+            }
         }
         for feature in hooks.features.iter().copied().flatten() {
             feature::register(feature);
