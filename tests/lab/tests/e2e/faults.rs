@@ -8,16 +8,20 @@ use hostnet_lab::topology::{Lab, addr};
 use hostnet_lab::traffic::ping;
 use libtest_mimic::Trial;
 
-use crate::support::{cluster, disable, enable_all, enable_command, options_with_faults, scenario, shown};
+use crate::support::{Kind, clean_scenario_in, cluster, disable, enable_all, enable_command, shown};
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
-        scenario("m06_a_failure_at_each_vpp_step_leaves_nothing", options_with_faults, |lab| each(lab, "vpp-", "fail")),
-        scenario("m06_a_failure_at_each_linux_step_leaves_nothing", options_with_faults, |lab| {
+        clean_scenario_in(Kind::Faults, "m06_a_failure_at_each_vpp_step_leaves_nothing", |lab| {
+            each(lab, "vpp-", "fail")
+        }),
+        clean_scenario_in(Kind::Faults, "m06_a_failure_at_each_linux_step_leaves_nothing", |lab| {
             each(lab, "linux-", "fail")
         }),
-        scenario("m06_a_panic_at_each_vpp_step_leaves_nothing", options_with_faults, |lab| each(lab, "vpp-", "panic")),
-        scenario("m06_a_failing_undo_is_shown_and_retried", options_with_faults, failing_undo),
+        clean_scenario_in(Kind::Faults, "m06_a_panic_at_each_vpp_step_leaves_nothing", |lab| {
+            each(lab, "vpp-", "panic")
+        }),
+        clean_scenario_in(Kind::Faults, "m06_a_failing_undo_is_shown_and_retried", failing_undo),
     ]
 }
 

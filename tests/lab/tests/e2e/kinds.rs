@@ -13,15 +13,19 @@ use hostnet_lab::traffic::{ping, tcp};
 use hostnet_lab::wire::{Tap, mac};
 use libtest_mimic::Trial;
 
-use crate::support::{Backend, cluster, disable, enable, enable_all, enable_command, options, scenario, shown, tap_of};
+use crate::support::{
+    Backend, Kind, clean_scenario, clean_scenario_in, cluster, disable, enable, enable_all, enable_command, options,
+    scenario, shown, tap_of,
+};
+use crate::uplinks::two;
 
 pub(crate) fn tests() -> Vec<Trial> {
     let mut tests = vec![
-        scenario("m01_link_local_both_ways", options, link_local),
+        clean_scenario("m01_link_local_both_ways", link_local),
         scenario("m01_vlan_sub_interface", options, vlan),
-        scenario("m01_uplink_by_index", options, by_index),
-        scenario("m01_polled_and_interrupted", options, rx_modes),
-        scenario("m08_pods_reach_each_uplinks_host", two, pods_of_two),
+        clean_scenario("m01_uplink_by_index", by_index),
+        clean_scenario("m01_polled_and_interrupted", rx_modes),
+        clean_scenario_in(Kind::TwoUplinks, "m08_pods_reach_each_uplinks_host", pods_of_two),
         scenario("m08_the_second_default_route_comes_behind", two, two_defaults),
         scenario("m12_no_permission", without_permission, no_permission),
     ];
@@ -30,10 +34,6 @@ pub(crate) fn tests() -> Vec<Trial> {
         tests.push(scenario("m12_linux_cp_has_a_pair", with_linux_cp, linux_cp));
     }
     tests
-}
-
-fn two() -> Options {
-    Options { uplinks: 2, ..options() }
 }
 
 fn link_local_of(netns: &Netns) -> Result<String> {

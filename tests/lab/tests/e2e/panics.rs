@@ -7,14 +7,15 @@ use hostnet_lab::topology::{Lab, Options, addr};
 use hostnet_lab::traffic::ping;
 use libtest_mimic::Trial;
 
-use crate::support::{enable_all, options_with_faults, plugin_with_faults, scenario};
+use crate::support::{Kind, clean_scenario_in, enable_all, options_with_faults, plugin_with_faults, scenario};
 use crate::workers::two_workers;
 
 pub(crate) fn tests() -> Vec<Trial> {
-    let place = |name: &str, place: &'static str| scenario(name, options_with_faults, move |lab| survives(lab, place));
+    let place =
+        |name: &str, place: &'static str| clean_scenario_in(Kind::Faults, name, move |lab| survives(lab, place));
     vec![
         place("m11_panic_in_a_command", "command"),
-        place("m11_panic_in_the_helper", "helper"),
+        scenario("m11_panic_in_the_helper", options_with_faults, |lab| survives(lab, "helper")),
         place("m11_panic_in_the_process", "process"),
         scenario("m11_panics_with_two_workers", faults_and_workers, |lab| {
             for place in ["command", "helper", "process"] {

@@ -86,33 +86,78 @@ pub(crate) fn scenario(
     })
 }
 
-/// Labs of [`options`] that tests have left as they found them.
-static LEFT_CLEAN: Mutex<Vec<Lab>> = Mutex::new(Vec::new());
+/// Labs that may serve more than one test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Plain,
+    Faults,
+    Workers,
+    TwoUplinks,
+}
 
-/// A test that disables what it enabled and changes nothing else, so that its
-/// lab may serve the next one. Only where starting VPP is what takes the time,
-/// under emulation, they are used again: `HOSTNET_LAB_REUSE`.
+impl Kind {
+    fn options(self) -> Options {
+        match self {
+            Self::Plain => options(),
+            Self::Faults => options_with_faults(),
+            Self::Workers => crate::workers::two_workers(),
+            Self::TwoUplinks => crate::uplinks::two(),
+        }
+    }
+}
+
+/// Labs that tests have left as they found them.
+static LEFT_CLEAN: Mutex<Vec<(Kind, Lab)>> = Mutex::new(Vec::new());
+
+/// A test in a plain lab that enables, and changes nothing else: see
+/// [`clean_scenario_in`].
 pub(crate) fn clean_scenario(name: &str, run: impl FnOnce(&Lab) -> Result<()> + Send + 'static) -> Trial {
+    clean_scenario_in(Kind::Plain, name, run)
+}
+
+/// A test that enables, and changes nothing else, so that its lab may serve
+/// the next one. Only where starting VPP is what takes the time, under
+/// emulation, they are used again: `HOSTNET_LAB_REUSE`.
+pub(crate) fn clean_scenario_in(
+    kind: Kind,
+    name: &str,
+    run: impl FnOnce(&Lab) -> Result<()> + Send + 'static,
+) -> Trial {
     if std::env::var_os("HOSTNET_LAB_REUSE").is_none() {
-        return scenario(name, options, run);
+        return scenario(name, move || kind.options(), run);
     }
     let title = name.to_owned();
     Trial::test(name, move || {
         let begun = Instant::now();
-        let left = LEFT_CLEAN.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let lab = match left {
+        let lab = match left_clean(kind) {
             Some(lab) => lab,
-            None => Lab::start(&options()).map_err(|error| Failed::from(format!("{error:#}")))?,
+            None => Lab::start(&kind.options()).map_err(|error| Failed::from(format!("{error:#}")))?,
         };
         attempt(&title, &lab, |lab| {
             run(lab)?;
-            if shown(lab, "host-eth0")?.is_some() { disable(lab, "host-eth0") } else { Ok(()) }
+            disable_all(lab)
         })?;
         // Only a lab that is well comes here.
-        LEFT_CLEAN.lock().unwrap_or_else(PoisonError::into_inner).push(lab);
+        LEFT_CLEAN.lock().unwrap_or_else(PoisonError::into_inner).push((kind, lab));
         note_time(&title, begun);
         Ok(())
     })
+}
+
+fn left_clean(kind: Kind) -> Option<Lab> {
+    let mut labs = LEFT_CLEAN.lock().unwrap_or_else(PoisonError::into_inner);
+    let at = labs.iter().position(|(other, _)| *other == kind)?;
+    Some(labs.swap_remove(at).1)
+}
+
+fn disable_all(lab: &Lab) -> Result<()> {
+    let view = view(lab)?;
+    for shown in view["uplinks"].as_array().context("no list of uplinks")? {
+        if shown["state"] == "enabled" {
+            disable(lab, shown["interface"].as_str().context("no name")?)?;
+        }
+    }
+    Ok(())
 }
 
 fn attempt(title: &str, lab: &Lab, run: impl FnOnce(&Lab) -> Result<()>) -> Result<(), Failed> {

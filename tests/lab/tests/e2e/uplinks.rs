@@ -9,15 +9,21 @@ use hostnet_lab::traffic::{ping, tcp};
 use hostnet_lab::wire::Tap;
 use libtest_mimic::Trial;
 
-use crate::support::{Backend, disable, enable, enable_all, options, scenario, shown, tap_of};
+use crate::support::{
+    Backend, Kind, clean_scenario, clean_scenario_in, disable, enable, enable_all, options, scenario, shown, tap_of,
+};
 
 pub(crate) fn tests() -> Vec<Trial> {
     let mut tests = vec![
-        scenario("m08_two_uplinks_each_its_own", two, two_uplinks),
-        scenario("m08_disabling_the_first_leaves_the_second", two, |lab| one_of_two(lab, "host-eth0")),
-        scenario("m08_disabling_the_second_leaves_the_first", two, |lab| one_of_two(lab, "host-eth1")),
+        clean_scenario_in(Kind::TwoUplinks, "m08_two_uplinks_each_its_own", two_uplinks),
+        clean_scenario_in(Kind::TwoUplinks, "m08_disabling_the_first_leaves_the_second", |lab| {
+            one_of_two(lab, "host-eth0")
+        }),
+        clean_scenario_in(Kind::TwoUplinks, "m08_disabling_the_second_leaves_the_first", |lab| {
+            one_of_two(lab, "host-eth1")
+        }),
         scenario("m09_uplink_deleted_while_enabled", options, uplink_deleted),
-        scenario("m09_host_device_deleted_while_enabled", options, device_deleted),
+        clean_scenario("m09_host_device_deleted_while_enabled", device_deleted),
     ];
     // VPP has no command that deletes a tap of the builtin backend.
     if Backend::of_this_run() == Backend::Vhost {
@@ -26,7 +32,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     tests
 }
 
-fn two() -> Options {
+pub(crate) fn two() -> Options {
     Options { uplinks: 2, ..options() }
 }
 

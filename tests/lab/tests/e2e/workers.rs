@@ -12,13 +12,13 @@ use hostnet_lab::traffic::{ping, tcp};
 use libtest_mimic::Trial;
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::support::{cluster, disable, enable, enable_all, options, scenario};
+use crate::support::{Kind, clean_scenario_in, cluster, disable, enable, enable_all, options};
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
-        scenario("m10_enable_in_a_loop_under_traffic_loses_nothing", two_workers, under_traffic),
-        scenario("m10_others_packets_cross_no_node_of_ours", two_workers, no_node_of_ours),
-        scenario("m10_host_traffic_with_two_workers", two_workers, host_traffic),
+        clean_scenario_in(Kind::Workers, "m10_enable_in_a_loop_under_traffic_loses_nothing", under_traffic),
+        clean_scenario_in(Kind::Workers, "m10_others_packets_cross_no_node_of_ours", no_node_of_ours),
+        clean_scenario_in(Kind::Workers, "m10_host_traffic_with_two_workers", host_traffic),
     ]
 }
 
