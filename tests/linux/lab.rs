@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::Command as Process;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use hostnet::bridge::{MainEnd, bridge};
 use hostnet::engine::{Command, LinuxFacts, LinuxStep, Output, Plan, Report, UplinkId};
@@ -165,6 +166,7 @@ impl Lab {
     /// own reading.
     #[allow(clippy::unused_self, reason = "a lab's maker is in its namespace; nobody else is to call it")]
     pub(crate) fn dump(&self) -> String {
+        settle();
         let mut text = String::new();
         for args in [
             &["-j", "-d", "addr"][..],
@@ -192,6 +194,25 @@ impl Drop for Lab {
         if let Some(helper) = self.helper.take() {
             let ended = helper.join();
             assert!(std::thread::panicking() || ended.is_ok());
+        }
+    }
+}
+
+/// Wait until the kernel has done what an IPv6 address brings with it: it adds
+/// the address's local route by a worker of its own, a moment later.
+fn settle() {
+    let deadline = Instant::now() + Duration::from_millis(u64::from(PATIENCE_MS));
+    loop {
+        let routes = ip(&["-6", "route", "show", "table", "local"]);
+        let is_local = |addr: &serde_json::Value| routes.iter().any(|route| route["dst"] == *addr);
+        let waits = |link: &serde_json::Value| {
+            let up = link["flags"].as_array().unwrap().iter().any(|flag| flag == "UP");
+            let mut own = link["addr_info"].as_array().unwrap().iter().filter(|info| info["family"] == "inet6");
+            up && own.any(|info| info["tentative"].is_null() && !is_local(&info["local"]))
+        };
+        // Each look is a program's run: pace enough.
+        if !ip(&["addr"]).iter().any(waits) || Instant::now() > deadline {
+            return;
         }
     }
 }
