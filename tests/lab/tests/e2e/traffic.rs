@@ -53,7 +53,7 @@ fn pings(lab: &Lab) -> Result<()> {
         checks.add("peer to host", ping(&lab.peer, host));
         // VPP itself would answer without the host's stack ever knowing.
         let echoes = Counters::of(&lab.host)?.since(&before, group);
-        checks.that("the host's stack has seen the echoes", echoes == 3, &format!("{group} {echoes}"));
+        checks.that("the host's stack has seen the echoes", echoes >= 3, &format!("{group} {echoes}"));
         checks.add("host to peer", ping(&lab.host, peer));
     }
     checks.finish()
