@@ -132,12 +132,11 @@ impl Lab {
         Ok(lab)
     }
 
-    /// VPP's af-packet misses a wake-up now and then on a busy machine: packets
-    /// then wait in its ring for the next one, seconds in a quiet lab. What is
-    /// polled waits for nobody. (And `v2`: the ring of v3 spends a whole block
-    /// on a lone packet, so that it overflows within a tenth of a second in
-    /// which VPP gets no processor.) Under emulation, where labs are kept for later
-    /// and nothing else runs, polls would only slow the others down.
+    /// Labs run side by side, and their wires are to be the last that loses a
+    /// packet: polled, VPP takes what is there whenever it gets a processor,
+    /// and the ring of v2 has a slot for each packet, where that of v3 spends
+    /// a whole block on a lone one. Under emulation, where labs are kept for
+    /// later and nothing else runs, polls would only slow the others down.
     fn poll(&self, interface: &str) -> Result<()> {
         if std::env::var_os("HOSTNET_LAB_REUSE").is_some() {
             return Ok(());
