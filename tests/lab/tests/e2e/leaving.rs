@@ -135,7 +135,9 @@ fn rounds(lab: &Lab) -> Result<()> {
     // The dump first: VPP keeps the room that its long outputs took.
     let dump = Dump::of(lab)?;
     let before = Usage::of(lab)?;
-    round(ROUNDS)?;
+    round(ROUNDS / 2)?;
+    let half_way = Usage::of(lab)?.heap;
+    round(ROUNDS / 2)?;
     let after = Usage::of(lab)?;
     Dump::of(lab)?.same_as(&dump)?;
     let mut checks = Checks::new();
@@ -148,8 +150,10 @@ fn rounds(lab: &Lab) -> Result<()> {
         // is lost each round would be 200.
         checks.that(&format!("FIB: {kind}"), *now <= was + FEW, &format!("{was} then {now}"));
     }
-    let grown = after.heap.saturating_sub(before.heap);
-    checks.that("VPP's heap", grown < HEAP_NOISE, &format!("{} then {} bytes", before.heap, after.heap));
+    // A vector that has to double does so once; a leak shows in both halves.
+    let grown = half_way.saturating_sub(before.heap).min(after.heap.saturating_sub(half_way));
+    let seen = format!("{}, half way {half_way}, then {} bytes", before.heap, after.heap);
+    checks.that("VPP's heap", grown < HEAP_NOISE / 2, &seen);
     checks.finish()
 }
 
