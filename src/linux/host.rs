@@ -86,9 +86,11 @@ impl Host {
             return Ok(());
         };
         match step {
-            // Of these nothing outlives the device.
-            LinuxStep::Namespaces | LinuxStep::Dress | LinuxStep::Verify => Ok(()),
-            LinuxStep::TunDevice => session.delete_staged(plan),
+            LinuxStep::Namespaces | LinuxStep::Verify => Ok(()),
+            // Before VPP closes the device's file: the kernel takes tens of
+            // milliseconds to unregister a device, which VPP's main thread
+            // would stand still for, and the workers with it.
+            LinuxStep::Dress | LinuxStep::TunDevice => session.delete_staged(plan),
             LinuxStep::Move => session.move_out(plan),
             LinuxStep::LinkUp => session.link_down(plan),
             LinuxStep::Addresses => session.delete_addresses(plan, &plan.config.addresses),
