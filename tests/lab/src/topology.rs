@@ -132,24 +132,26 @@ impl Lab {
         Ok(lab)
     }
 
-    /// Labs run side by side, and their wires are to be the last that loses a
-    /// packet: polled, VPP takes what is there whenever it gets a processor,
-    /// and the ring of v2 has a slot for each packet, where that of v3 spends
-    /// a whole block on a lone one. Under emulation, where labs are kept for
-    /// later and nothing else runs, polls would only slow the others down.
-    fn poll(&self, interface: &str) -> Result<()> {
+    /// A host-interface of VPP. Labs run side by side, and their wires are to
+    /// be the last that loses a packet: polled, VPP takes what is there
+    /// whenever it gets a processor, and the ring of v2 has a slot for each
+    /// packet, where that of v3 spends a whole block on a lone one. Under
+    /// emulation polls would only slow the other labs down, and VPP was seen
+    /// to end there with v2.
+    fn create_uplink(&self, device: &str, mac: &str) -> Result<()> {
+        let name = format!("host-{device}");
         if std::env::var_os("HOSTNET_LAB_REUSE").is_some() {
-            return Ok(());
+            return self.create(&format!("create host-interface name {device} hw-addr {mac}"), &name);
         }
-        self.vpp.quiet(&format!("set interface rx-mode {interface} polling"))
+        self.create(&format!("create host-interface v2 name {device} hw-addr {mac}"), &name)?;
+        self.vpp.quiet(&format!("set interface rx-mode {name} polling"))
     }
 
     fn configure_vpp(&self, options: &Options) -> Result<()> {
         let mtu = options.mtu;
         for (index, (mac, addresses)) in uplinks(options).enumerate() {
             let name = format!("host-eth{index}");
-            self.create(&format!("create host-interface v2 name eth{index} hw-addr {mac}"), &name)?;
-            self.poll(&name)?;
+            self.create_uplink(&format!("eth{index}"), mac)?;
             // Up before addresses: VPP makes the connected routes only then.
             self.vpp.all_quiet(&format!(
                 "set interface mtu packet {mtu} {name}
@@ -162,8 +164,7 @@ impl Lab {
             }
         }
         let (pod_gw, pod_mac) = (addr::POD_GW_MAC, addr::POD_MAC);
-        self.create(&format!("create host-interface v2 name pod0 hw-addr {pod_gw}"), "host-pod0")?;
-        self.poll("host-pod0")?;
+        self.create_uplink("pod0", pod_gw)?;
         self.vpp.all_quiet(&format!(
             "set interface mtu packet {mtu} host-pod0
              set interface state host-pod0 up
