@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Longest name of a network device, in bytes (IFNAMSIZ less the NUL,
 /// linux/if.h).
@@ -45,6 +46,12 @@ impl FromStr for IfName {
             return Err(IfNameError::Invalid(text.to_owned()));
         }
         Ok(Self(text.to_owned()))
+    }
+}
+
+impl<'de> Deserialize<'de> for IfName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 

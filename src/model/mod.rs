@@ -1,6 +1,7 @@
 //! The words of the trade: addresses, routes, links, the host's device. Pure.
 
 mod address;
+mod captured;
 mod host;
 mod ifname;
 mod mac;
@@ -8,6 +9,7 @@ mod netns;
 mod route;
 
 pub use address::{IfAddress, Prefix, PrefixError};
+pub use captured::{Captured, CapturedLink, PciDevice, RawMessage};
 pub use host::{Backend, HostConfig, HostDevice};
 pub use ifname::{IFNAME_MAX, IfName, IfNameError};
 pub use mac::{MacAddr, MacError};

@@ -1,0 +1,148 @@
+//! What Linux had on an interface, kept so that it can be given back.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{IfName, MacAddr};
+
+/// Everything that Linux had on one interface.
+///
+/// Addresses, routes, rules, next-hop objects and neighbours are kept as the
+/// kernel dumped them, so that nothing is lost that we have no word for; the
+/// interface numbers in them are those of the capture.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Captured {
+    /// The device itself.
+    pub link: CapturedLink,
+    /// Its addresses (`RTM_NEWADDR`), in the kernel's own order: a primary
+    /// address before its secondary ones.
+    pub addresses: Vec<RawMessage>,
+    /// Next-hop objects (`RTM_NEWNEXTHOP`) that name the device, then the
+    /// groups that are made of them.
+    pub nexthops: Vec<RawMessage>,
+    /// Routes (`RTM_NEWROUTE`) of all tables and both families through the
+    /// device, but for those that the kernel makes from the addresses by
+    /// itself, and ours.
+    pub routes: Vec<RawMessage>,
+    /// Policy rules (`RTM_NEWRULE`) that name the device.
+    pub rules: Vec<RawMessage>,
+    /// Permanent neighbours and neighbour proxies (`RTM_NEWNEIGH`).
+    pub neighbours: Vec<RawMessage>,
+    /// The device's own sysctls below `net`, such as `ipv4/conf/rp_filter`
+    /// (the device's name left out), with their values.
+    pub sysctls: BTreeMap<String, String>,
+    /// Where the device is on the PCI bus, if it is on it.
+    pub pci: Option<PciDevice>,
+}
+
+/// A network device as it was captured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapturedLink {
+    /// Its name.
+    pub name: IfName,
+    /// The kernel's index of it, in the namespace of the capture.
+    pub index: u32,
+    /// Its MAC.
+    pub mac: MacAddr,
+    /// The MAC that it was made with, where the kernel knows it.
+    pub permanent_mac: Option<MacAddr>,
+    /// Its MTU, in bytes.
+    pub mtu: u32,
+    /// Set up by its administrator.
+    pub up: bool,
+    /// Made promiscuous by its administrator (`ip link set promisc on`), not
+    /// by whoever listens on it.
+    pub promisc: bool,
+    /// Likewise, all multicast.
+    pub allmulti: bool,
+    /// Its alias.
+    pub alias: Option<String>,
+    /// Its alternative names.
+    pub altnames: Vec<String>,
+    /// Length of its transmit queue, in packets.
+    pub txqlen: Option<u32>,
+    /// Its group.
+    pub group: u32,
+    /// How the kernel makes its IPv6 link-local address (`IN6_ADDR_GEN_MODE_*`).
+    pub addr_gen_mode: Option<u8>,
+    /// What made it, such as `veth`; `None` for hardware.
+    pub kind: Option<String>,
+    /// The VLAN id, where it is a VLAN.
+    pub vlan_id: Option<u16>,
+    /// Index of the device that it is stacked on (`IFLA_LINK`), where that is
+    /// in the same namespace.
+    pub parent: Option<u32>,
+    /// The bridge, bond or VRF that it is a port of: index and name.
+    pub master: Option<(u32, String)>,
+}
+
+/// A device on the PCI bus.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PciDevice {
+    /// Its address, `domain:bus:slot.function`, such as `0000:d8:0a.0`.
+    pub address: String,
+    /// The kernel's driver of it.
+    pub driver: Option<String>,
+    /// Its `driver_override`, where one was set.
+    pub driver_override: Option<String>,
+}
+
+/// The body of a netlink message: its fixed part and its attributes, without
+/// the netlink header, in the host's byte order. Written as hexadecimal digits.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct RawMessage(pub Vec<u8>);
+
+impl fmt::Debug for RawMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.digits())
+    }
+}
+
+impl RawMessage {
+    fn digits(&self) -> String {
+        self.0.iter().fold(String::with_capacity(self.0.len() * 2), |mut text, byte| {
+            for half in [byte >> 4, byte & 15] {
+                text.extend(char::from_digit(u32::from(half), 16));
+            }
+            text
+        })
+    }
+}
+
+impl Serialize for RawMessage {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.digits())
+    }
+}
+
+impl<'de> Deserialize<'de> for RawMessage {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let wrong = || D::Error::custom("a message is written as pairs of hexadecimal digits");
+        if text.len() % 2 != 0 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(wrong());
+        }
+        let byte = |at| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        (0..text.len()).step_by(2).map(byte).collect::<Option<_>>().map(Self).ok_or_else(wrong)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn messages_are_written_as_digits_and_read_back() {
+        let message = RawMessage(vec![0, 1, 0x7f, 0xff]);
+        let text = serde_json::to_string(&message).unwrap();
+        assert_eq!(text, "\"00017fff\"");
+        assert_eq!(serde_json::from_str::<RawMessage>(&text).unwrap(), message);
+        for bad in ["\"0\"", "\"0g\"", "\"+1\"", "\"é0\"", "7"] {
+            assert!(serde_json::from_str::<RawMessage>(bad).is_err(), "{bad}");
+        }
+    }
+}
