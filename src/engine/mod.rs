@@ -9,6 +9,7 @@ mod manager;
 mod ops;
 mod plan;
 mod step;
+mod takeover;
 mod view;
 
 pub use machine::{Action, Machine, Phase, StepRecord, StepState};
@@ -16,4 +17,5 @@ pub use manager::{Answer, ClientId, Dataplane, Hands, Kernel, Manager, TapView};
 pub use ops::{Command, LinuxFacts, Output, Report, SubmitError};
 pub use plan::{EnableRequest, MTU_MAX, MTU_MIN, Plan, Refusals, TapChoice, UplinkFacts, UplinkId};
 pub use step::{LinuxStep, Step, VppStep};
+pub use takeover::{Driver, DriverChoice, JOURNAL_DIR, PARKING_NETNS, Startup, UplinkRequest};
 pub use view::{HelperView, PanicsView, StepView, UplinkView, View};
