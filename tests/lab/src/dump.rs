@@ -156,7 +156,7 @@ const COMMANDS: [(&str, How); 20] = [
     ("show tcp punt", How::Plain),
     ("show udp ports", How::Plain),
     ("show ip6 interface", How::Still),
-    ("show tap", How::Plain),
+    ("show tap", How::Rings),
 ];
 
 /// VPP's interfaces, by name.
@@ -180,10 +180,20 @@ enum How {
     Fib,
     /// Without the lines that count router advertisements.
     Still,
+    /// Without the lines on a virtqueue's indices, which move with its packets.
+    Rings,
 }
 
 /// What the lines contain that [`How::Still`] leaves out.
 const MOVING: [&str; 3] = ["advertisements sent", "solicitations received", "solicitations dropped"];
+
+/// What the lines contain that [`How::Rings`] leaves out.
+const RING_INDICES: [&str; 2] = ["last_used_idx", "avail.idx"];
+
+fn without_lines(text: &str, words: &[&str]) -> String {
+    let still = |line: &&str| !words.iter().any(|word| line.contains(word));
+    text.lines().filter(still).fold(String::new(), |all, line| all + line + "\n")
+}
 
 impl How {
     fn apply(self, text: &str, learned: &BTreeSet<String>) -> String {
@@ -198,10 +208,8 @@ impl How {
                 })
                 .collect(),
             Self::Fib => without_prefixes(&without_numbers(text), learned),
-            Self::Still => text
-                .lines()
-                .filter(|line| !MOVING.iter().any(|word| line.contains(word)))
-                .fold(String::new(), |all, line| all + line + "\n"),
+            Self::Still => without_lines(text, &MOVING),
+            Self::Rings => without_lines(text, &RING_INDICES),
         }
     }
 }

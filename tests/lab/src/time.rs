@@ -28,17 +28,19 @@ pub fn secs(n: u64) -> Duration {
 /// How often [`until`] looks. Only for things that give no event to wait for.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Look until it is there. The error names what was waited for and what was
-/// seen last.
+/// Look until it is there; the last look begins after the deadline, for a look
+/// may take long where the machine has more to do than it can. The error names
+/// what was waited for and what was seen last.
 pub fn until<T>(what: &str, timeout: Duration, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let deadline = Instant::now() + timeout;
     loop {
+        let is_last = Instant::now() >= deadline;
         let last = match look() {
             Ok(Some(found)) => return Ok(found),
             Ok(None) => String::new(),
             Err(error) => format!("; last: {error:#}"),
         };
-        if Instant::now() >= deadline {
+        if is_last {
             bail!("{what}: not seen within {timeout:?}{last}");
         }
         std::thread::sleep(LOOK_EVERY);

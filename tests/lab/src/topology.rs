@@ -109,32 +109,9 @@ impl Drop for RunDir {
     }
 }
 
-/// VPP ended while it was set up, before our plugin was asked for anything.
-#[derive(Debug)]
-struct EndedInSetUp;
-
-impl std::fmt::Display for EndedInSetUp {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("VPP ended while it was set up")
-    }
-}
-
 impl Lab {
-    /// Build it and start VPP with its uplink and pod. VPP was seen to end, once
-    /// in a thousand starts, at `create host-interface`, a command of its own:
-    /// that is told and tried once more, lest a whole run fail of it.
-    #[allow(clippy::print_stderr, reason = "whoever runs the tests is to know")]
+    /// Build it and start VPP with its uplink and pod.
     pub fn start(options: &Options) -> Result<Self> {
-        match Self::build(options) {
-            Err(error) if error.downcast_ref::<EndedInSetUp>().is_some() => {
-                eprintln!("lab: {error:#}; a second try");
-                Self::build(options)
-            }
-            other => other,
-        }
-    }
-
-    fn build(options: &Options) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         ensure!(nix::unistd::geteuid().is_root(), "the lab needs root: it makes namespaces");
         let tag = format!("{PREFIX}{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -150,9 +127,10 @@ impl Lab {
         wire_up(options, &peer, &gw, &pod, &around_vpp)?;
         let vpp = Vpp::start(&around_vpp, &dir.0, &tag, &options.vpp)?;
         let lab = Self { vpp, host, peer, gw, pod, around_vpp, dir };
-        if let Err(error) = lab.configure_vpp(options).context("set VPP up") {
-            return Err(if lab.vpp.alive().is_ok() { error } else { error.context(EndedInSetUp) });
-        }
+        lab.configure_vpp(options).context("set VPP up").map_err(|error| match lab.vpp.alive() {
+            Ok(()) => error,
+            Err(dead) => error.context(format!("{dead:#}")),
+        })?;
         lab.warm_up()?;
         Ok(lab)
     }
@@ -161,8 +139,7 @@ impl Lab {
     /// be the last that loses a packet: polled, VPP takes what is there
     /// whenever it gets a processor, and the ring of v2 has a slot for each
     /// packet, where that of v3 spends a whole block on a lone one. Under
-    /// emulation polls would only slow the other labs down, and VPP was seen
-    /// to end there with v2.
+    /// emulation polls would only slow the other labs down.
     fn create_uplink(&self, device: &str, mac: &str) -> Result<()> {
         let name = format!("host-{device}");
         if std::env::var_os("HOSTNET_LAB_REUSE").is_some() {

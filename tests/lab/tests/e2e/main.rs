@@ -24,9 +24,7 @@ use support::Backend;
 
 /// Tests that have nothing to do with the backend, or are to be run natively
 /// only: the run with the builtin backend has them.
-const ONCE: [&str; 11] = [
-    "m12_already_enabled",
-    "m12_linux_cp_has_a_pair",
+const ONCE: [&str; 9] = [
     "lab_",
     "load_another_version",
     "load_with_0_workers_without",
