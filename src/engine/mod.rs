@@ -4,6 +4,7 @@
 
 #[cfg(feature = "faults")]
 pub mod faults;
+pub mod journal;
 mod machine;
 mod manager;
 mod ops;
