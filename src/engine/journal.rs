@@ -164,6 +164,9 @@ pub enum JournalFault {
     /// It is not as it was written.
     #[error("it is damaged: {0}")]
     Damaged(String),
+    /// Another user may have written it.
+    #[error("it is not to be trusted: {0}")]
+    Untrusted(String),
     /// A newer hostnet wrote it.
     #[error("a newer hostnet wrote it: its format has version {version}, the newest known here is {JOURNAL_VERSION}")]
     Newer {
@@ -183,6 +186,7 @@ impl JournalFault {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Damaged(_) => "damaged",
+            Self::Untrusted(_) => "untrusted",
             Self::Newer { .. } => "newer",
             Self::OtherBoot { .. } => "other-boot",
         }

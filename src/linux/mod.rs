@@ -10,6 +10,7 @@
 mod client;
 mod error;
 mod host;
+mod journal;
 mod netns;
 mod probe;
 mod socket;
@@ -21,6 +22,7 @@ mod wire;
 pub use client::Netlink;
 pub use error::Error;
 pub use host::Host;
+pub use journal::{JournalDir, JournalEntry, JournalError, JournalLock, boot_id};
 pub use netns::{NetnsFile, NetnsGuard, is_astray};
 pub use probe::probe;
 pub use tun::{VNET_HDR_LEN, open as open_tun};

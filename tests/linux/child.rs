@@ -11,7 +11,7 @@ use crate::lab::{Lab, rich_plan};
 
 /// Run one of the ignored tests below, behind a program that takes something
 /// away first.
-fn run_child(wrapper: &[&str], test: &str) {
+pub(crate) fn run_child(wrapper: &[&str], test: &str) {
     let own = std::env::current_exe().unwrap();
     let (program, args) = wrapper.split_first().unwrap();
     let output = Process::new(program)

@@ -12,6 +12,7 @@
 mod child;
 #[cfg(feature = "faults")]
 mod faults;
+mod journal;
 mod lab;
 mod monitor;
 mod refusals;

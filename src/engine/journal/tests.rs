@@ -241,10 +241,11 @@ fn names_are_read_as_they_are_written() {
 fn each_fault_has_a_word_for_a_file_name() {
     let faults = [
         JournalFault::Damaged(String::new()),
+        JournalFault::Untrusted(String::new()),
         JournalFault::Newer { version: 2 },
         JournalFault::OtherBoot { boot_id: String::new() },
     ];
-    assert_eq!(faults.map(|fault| fault.word()), ["damaged", "newer", "other-boot"]);
+    assert_eq!(faults.map(|fault| fault.word()), ["damaged", "untrusted", "newer", "other-boot"]);
 }
 
 fn messages() -> impl Strategy<Value = Vec<RawMessage>> {
