@@ -1,5 +1,6 @@
 //! The truth of an uplink: what is to be done (plan), how far it is
-//! (machine), and who asked for it (manager). Pure: no clock, no I/O, no VPP.
+//! (machine), who asked for it (manager), and what is kept of it for the case
+//! that all dies (journal). Pure: no clock, no I/O, no VPP.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "faults")]

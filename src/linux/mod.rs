@@ -1,5 +1,5 @@
-//! The kernel: rtnetlink, network namespaces, TUN/TAP. The only room that
-//! names a netlink crate.
+//! The kernel: rtnetlink, network namespaces, TUN/TAP; and the journals on
+//! disk. The only room that names a netlink crate.
 //!
 //! Everything here may block and changes the namespace of the calling thread
 //! for a while, so it runs on the helper thread alone. `sys` holds the four
