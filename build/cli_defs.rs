@@ -8,8 +8,16 @@ use serde::Deserialize;
 
 /// What a definition may name as its handler, with the variant of
 /// `cli::grammar::Handler`.
-const HANDLERS: &[(&str, &str)] =
-    &[("enable", "Enable"), ("disable", "Disable"), ("show", "Show"), ("fault", "Fault"), ("panic", "Panic")];
+const HANDLERS: &[(&str, &str)] = &[
+    ("enable", "Enable"),
+    ("disable", "Disable"),
+    ("uplink", "Uplink"),
+    ("release", "Release"),
+    ("show", "Show"),
+    ("journal", "Journal"),
+    ("fault", "Fault"),
+    ("panic", "Panic"),
+];
 /// Features that a command may be bound to.
 const FEATURES: &[&str] = &["faults"];
 /// Constants of `engine` that may stand as `min` and `max`.
@@ -26,11 +34,12 @@ struct Command {
     help: String,
     example: String,
     feature: Option<String>,
+    include: Option<String>,
     #[serde(default, rename = "argument")]
     arguments: Vec<Argument>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Argument {
     name: String,
@@ -48,7 +57,7 @@ struct Argument {
     default: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(untagged)]
 enum Bound {
     Number(u32),
@@ -59,26 +68,65 @@ enum Bound {
 /// `has_feature` says which Cargo features are on. The error names the file
 /// and the field.
 pub(crate) fn compile(files: &[(String, String)], has_feature: &dyn Fn(&str) -> bool) -> Result<String, String> {
-    let mut out =
-        String::from("/// Every command, in the order of `cli-defs`.\npub static COMMANDS: &[CommandDef] = &[\n");
+    let mut out = String::new();
+    let mut names = String::new();
     let mut paths = BTreeSet::new();
     let mut handlers = BTreeSet::new();
-    for (file, text) in files {
-        let command: Command = toml::from_str(text)
-            .map_err(|error| format!("{file}: {}", error.to_string().trim_end().replace('\n', " ")))?;
-        check_command(&command).map_err(|problem| format!("{file}: {problem}"))?;
-        if !paths.insert(command.path.clone()) {
+    for (file, command) in &read(files)? {
+        check_command(command).map_err(|problem| format!("{file}: {problem}"))?;
+        if !paths.insert(command.path.as_str()) {
             return Err(format!("{file}: field 'path': '{}' is defined twice", command.path));
         }
-        if !handlers.insert(command.handler.clone()) {
+        if !handlers.insert(command.handler.as_str()) {
             return Err(format!("{file}: field 'handler': '{}' serves another command already", command.handler));
         }
         if command.feature.as_deref().is_none_or(has_feature) {
-            write_command(&mut out, &command);
+            let name = write_command(&mut out, command);
+            // Writing to a String cannot fail.
+            let _ = writeln!(names, "    {name},");
         }
     }
-    out.push_str("];\n");
+    let _ = write!(
+        out,
+        "/// Every command, in the order of `cli-defs`.\npub static COMMANDS: &[CommandDef] = &[\n{names}];\n"
+    );
     Ok(out)
+}
+
+/// The definitions with the file's name, each with what it includes.
+fn read(files: &[(String, String)]) -> Result<Vec<(&str, Command)>, String> {
+    let mut commands = Vec::new();
+    for (file, text) in files {
+        let command: Command = toml::from_str(text)
+            .map_err(|error| format!("{file}: {}", error.to_string().trim_end().replace('\n', " ")))?;
+        commands.push((file.as_str(), command));
+    }
+    let mut included = Vec::new();
+    for (file, command) in &commands {
+        included.push(match &command.include {
+            None => Vec::new(),
+            Some(path) => {
+                options_of(&commands, path).map_err(|problem| format!("{file}: field 'include': '{path}' {problem}"))?
+            }
+        });
+    }
+    for ((_, command), options) in commands.iter_mut().zip(included) {
+        command.arguments.extend(options);
+    }
+    Ok(commands)
+}
+
+/// What a definition gets that includes `path`: a word that stands for itself
+/// on the line means the same in both; what stands in its place is its own.
+fn options_of(commands: &[(&str, Command)], path: &str) -> Result<Vec<Argument>, &'static str> {
+    let (_, command) = commands.iter().find(|(_, command)| command.path == path).ok_or("is no command's path")?;
+    if command.include.is_some() {
+        return Err("includes another itself");
+    }
+    if command.feature.is_some() {
+        return Err("is not in every build");
+    }
+    Ok(command.arguments.iter().filter(|argument| argument.form != "positional").cloned().collect())
 }
 
 fn check_command(command: &Command) -> Result<(), String> {
@@ -243,9 +291,11 @@ fn kind(argument: &Argument) -> String {
     }
 }
 
-fn write_command(out: &mut String, command: &Command) {
+/// The command as a constant, named after its handler; the name.
+fn write_command(out: &mut String, command: &Command) -> String {
     let usage = usage(command);
     let handler = HANDLERS.iter().find(|(name, _)| *name == command.handler).map_or("", |(_, variant)| variant);
+    let name = handler.to_uppercase();
     let mut long = format!("{usage}\n{}\n", command.help);
     let mut arguments = String::new();
     for argument in &command.arguments {
@@ -267,11 +317,13 @@ fn write_command(out: &mut String, command: &Command) {
     }
     let _ = writeln!(
         out,
-        "    CommandDef {{\n        path: {:?},\n        c_path: c{:?},\n        usage: {usage:?},\n        short_help: c{usage:?},\n        long_help: c{long:?},\n        help: {:?},\n        example: {:?},\n        test_only: {},\n        handler: Handler::{handler},\n        arguments: &[\n{arguments}        ],\n    }},",
+        "/// `{}`\npub const {name}: CommandDef = CommandDef {{\n        path: {:?},\n        c_path: c{:?},\n        usage: {usage:?},\n        short_help: c{usage:?},\n        long_help: c{long:?},\n        help: {:?},\n        example: {:?},\n        test_only: {},\n        handler: Handler::{handler},\n        arguments: &[\n{arguments}        ],\n}};",
+        command.path,
         command.path,
         command.path,
         command.help,
         command.example,
         command.feature.is_some(),
     );
+    name
 }

@@ -42,6 +42,7 @@ fn a_right_one_compiles() {
     assert!(out.contains("ValueKind::U32 { min: 1, max: crate::engine::MTU_MAX }"), "{out}");
     assert!(out.contains(r#"usage: "hostnet x [n <n>]""#), "{out}");
     assert!(out.contains("handler: Handler::Enable"), "{out}");
+    assert!(out.contains("pub const ENABLE: CommandDef") && out.contains("&[\n    ENABLE,\n]"), "{out}");
 }
 
 #[test]
@@ -51,7 +52,7 @@ fn what_is_wrong_with_a_command() {
     refused(
         "handler = \"enable\"",
         "handler = \"enabel\"",
-        "field 'handler': unknown 'enabel'; expected one of: enable, disable, show, fault, panic",
+        "field 'handler': unknown 'enabel'; expected one of: enable, disable, uplink, release, show, journal, fault, panic",
     );
     refused("help = \"Does x.\"", "help = \"\"", "field 'help': not one line of text without '|'");
     refused("help = \"Does x.\"", "help = \"a | b\"", "field 'help': not one line of text without '|'");
@@ -138,4 +139,31 @@ fn a_command_of_a_feature_is_checked_but_left_out_without_it() {
     let files = [("a.toml".to_owned(), text)];
     assert!(!cli_defs::compile(&files, &|_| false).unwrap().contains("hostnet x"));
     assert!(cli_defs::compile(&files, &|feature| feature == "faults").unwrap().contains("hostnet x"));
+}
+
+/// A command that includes the sample, and is read before it.
+fn including(extra: &str) -> Result<String, String> {
+    let own = NUMBER.replace("\"n\"", "\"own\"");
+    let place = NUMBER.replace("keyword", "positional").replace("\"n\"", "\"place\"");
+    let other = COMMAND.replace("hostnet x", "hostnet y").replace("\"enable\"", "\"uplink\"");
+    compile(&[format!("{other}include = \"hostnet x\"\n{own}{extra}"), format!("{COMMAND}{place}{NUMBER}")])
+}
+
+#[test]
+fn a_command_takes_the_options_of_another_and_not_what_stands_in_place() {
+    let out = including("").unwrap();
+    assert!(out.contains(r#"usage: "hostnet y [own <n>] [n <n>]""#), "{out}");
+    assert!(out.contains(r#"usage: "hostnet x [<place>] [n <n>]""#), "{out}");
+}
+
+#[test]
+fn what_is_wrong_with_an_include() {
+    let twice = including(NUMBER).unwrap_err();
+    assert_eq!(twice, "cli-defs/0.toml: argument 'n': field 'name': given to two arguments");
+    refused("handler =", "include = \"hostnet z\"\nhandler =", "field 'include': 'hostnet z' is no command's path");
+    refused("handler =", "include = \"hostnet x\"\nhandler =", "field 'include': 'hostnet x' includes another itself");
+    let other = COMMAND.replace("hostnet x", "hostnet y").replace("\"enable\"", "\"uplink\"");
+    let bound = COMMAND.replace("handler", "feature = \"faults\"\nhandler");
+    let feature = compile(&[format!("{other}include = \"hostnet x\"\n"), bound]).unwrap_err();
+    assert_eq!(feature, "cli-defs/0.toml: field 'include': 'hostnet x' is not in every build");
 }
