@@ -200,6 +200,7 @@ fn run_command(session: &Session<'_>, number: usize, rest: &str) -> Result<Strin
     match request {
         Request::Enable(request) => order(session, Order::Enable(request)),
         Request::Disable { sw_if_index } => order(session, Order::Disable(sw_if_index)),
+        Request::Uplink(_) | Request::Release { .. } | Request::ShowJournal { .. } => Err("not built yet".to_owned()),
         Request::Show { sw_if_index, verbose, json } => with(main, |plugin| {
             let state = Vpp { main, state: &mut plugin.state };
             let view = plugin.manager.view(&state, &plugin.helper, None);

@@ -11,8 +11,14 @@ pub enum Handler {
     Enable,
     /// `hostnet disable`
     Disable,
+    /// `hostnet uplink`
+    Uplink,
+    /// `hostnet release`
+    Release,
     /// `show hostnet`
     Show,
+    /// `show hostnet journal`
+    Journal,
     /// `test hostnet fault`
     #[cfg(feature = "faults")]
     Fault,
@@ -134,6 +140,7 @@ fn value(argument: &ArgumentDef) -> String {
         ValueKind::U32 { min, max } => format!("`<n>`, {min} to {max}"),
         ValueKind::Flag => return String::new(),
         ValueKind::Interface => "name or `sw_if_index`".to_owned(),
+        ValueKind::IfName if argument.positional => "name in Linux".to_owned(),
         ValueKind::Words(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
         // A bar ends a cell even inside of code.
         _ => format!("`{}`", argument.placeholder.replace('|', "\\|")),
@@ -168,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_three_commands_have_the_promised_syntax() {
+    fn the_commands_have_the_promised_syntax() {
         let usage = |path: &str| command(path).unwrap().usage;
         assert_eq!(
             usage("hostnet enable"),
@@ -176,6 +183,15 @@ mod tests {
              [mtu <n>] [cluster-cidr <prefix>]... [cluster-mtu <n>] [dry-run]"
         );
         assert_eq!(usage("hostnet disable"), "hostnet disable <interface>");
+        let options = usage("hostnet enable").strip_prefix("hostnet enable <interface>").unwrap();
+        assert_eq!(
+            usage("hostnet uplink"),
+            format!(
+                "hostnet uplink <linux-interface> [driver auto|af-packet|virtio|vmxnet3|dev|none] [no-iommu]{options}"
+            )
+        );
+        assert_eq!(usage("hostnet release"), "hostnet release <linux-interface>");
+        assert_eq!(usage("show hostnet journal"), "show hostnet journal [json]");
         assert_eq!(usage("show hostnet"), "show hostnet [<interface>] [verbose] [json]");
     }
 

@@ -1,11 +1,18 @@
-//! The commands: grammar (data of `cli-defs`), parse, render. Pure; VPP calls
-//! in through the `vpp` room with the rest of the line as text.
+//! The commands: grammar (data of `cli-defs`), parse, render; and the stanza
+//! of startup.conf, over the same grammar. Pure; VPP calls in through the
+//! `vpp` room with the rest of the line as text.
 
 pub mod grammar;
 mod parse;
 mod render;
+mod request;
+mod startup;
+mod words;
 
-pub use parse::{Cause, ParseError, Request, Resolve, parse, resolve_interface};
-#[cfg(feature = "faults")]
-pub use parse::{FaultMode, PanicPlace};
+pub use parse::{Cause, ParseError, Resolve, parse, resolve_interface};
 pub use render::{Layout, render};
+pub use request::Request;
+#[cfg(feature = "faults")]
+pub use request::{FaultMode, PanicPlace};
+pub use startup::{StartupError, parse_startup};
+pub use words::{from_words, to_words};

@@ -3,199 +3,45 @@
 //! The text is what stands behind the command's path on the line, as VPP
 //! hands it over (one line of it: in a file for `exec` more lines follow).
 
-use super::grammar::{ArgumentDef, CommandDef, Handler, ValueKind};
+use super::grammar::{ArgumentDef, CommandDef, ValueKind};
+use super::request::{Request, request};
 #[cfg(feature = "faults")]
 use crate::engine::Step;
-use crate::engine::{EnableRequest, TapChoice};
-use crate::model::{IfName, IfNameError, Netns, NetnsError, Prefix, PrefixError};
+use crate::model::{IfName, Netns, Prefix};
 
+mod error;
 mod values;
 
-use values::Values;
+pub use error::{Cause, ParseError};
+pub(super) use values::Values;
 
 /// Finds an interface: the word as the user wrote it to VPP's `sw_if_index`.
 /// [`resolve_interface`] is the rule for it.
 pub type Resolve<'a> = &'a dyn Fn(&str) -> Option<u32>;
 
-/// A command, understood.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Request {
-    /// `hostnet enable`
-    Enable(EnableRequest),
-    /// `hostnet disable`
-    Disable {
-        /// VPP's index of the uplink.
-        sw_if_index: u32,
-    },
-    /// `show hostnet`
-    Show {
-        /// VPP's index of the uplink; all of them with `None`.
-        sw_if_index: Option<u32>,
-        /// Everything, as text.
-        verbose: bool,
-        /// Everything, as JSON; wins over `verbose`.
-        json: bool,
-    },
-    /// `test hostnet fault`
-    #[cfg(feature = "faults")]
-    Fault {
-        /// The step that goes wrong.
-        step: Step,
-        /// Its undoing goes wrong, not the step itself.
-        undo: bool,
-        /// How.
-        mode: FaultMode,
-    },
-    /// `test hostnet panic`
-    #[cfg(feature = "faults")]
-    Panic {
-        /// Where.
-        place: PanicPlace,
-    },
-}
+/// Options that say what to do now: the command line has them, and startup.conf,
+/// which says what is to be, has not.
+const LINE_ONLY: &[&str] = &["dry-run"];
 
-/// How a step goes wrong.
-#[cfg(feature = "faults")]
+/// Where a command's words stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FaultMode {
-    /// It returns an error.
-    Fail,
-    /// It panics.
-    Panic,
+pub(super) enum Place {
+    /// On the command line.
+    Line,
+    /// Between the braces of startup.conf's stanza.
+    Stanza,
+    /// Where `words::to_words` wrote them: each keyword with its value.
+    Kept,
 }
 
-/// Where a panic is provoked.
-#[cfg(feature = "faults")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PanicPlace {
-    /// In the command's handler.
-    Command,
-    /// In the process node.
-    Process,
-    /// In the helper thread.
-    Helper,
-}
+impl Place {
+    fn takes(self, name: &str) -> bool {
+        self != Self::Stanza || !LINE_ONLY.contains(&name)
+    }
 
-/// A line that is not understood. Shown, it begins with the command's path;
-/// VPP puts the path before a handler's error itself, so a handler returns
-/// only the [`Cause`] to it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{command}: {cause}")]
-pub struct ParseError {
-    /// The command's path.
-    pub command: &'static str,
-    /// What is wrong and what would be right.
-    #[source]
-    pub cause: Cause,
-}
-
-/// What is wrong with a line, and what would be right.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Cause {
-    /// A word that has no place here.
-    #[error("unknown word '{word}'; expected {expected}")]
-    UnknownWord {
-        /// The word.
-        word: String,
-        /// What could stand in its place.
-        expected: String,
-    },
-    /// An option that is given again.
-    #[error("'{0}' is given twice; give it once")]
-    Twice(&'static str),
-    /// A repeatable option with the same value again.
-    #[error("'{name} {value}' is given twice; give each value once")]
-    SameValue {
-        /// The option.
-        name: &'static str,
-        /// The value, as written the second time.
-        value: String,
-    },
-    /// An option at the end of the line, or before another option.
-    #[error("'{name}' has no value; write it as '{name} {placeholder}'")]
-    NoValue {
-        /// The option.
-        name: &'static str,
-        /// How its value looks.
-        placeholder: &'static str,
-    },
-    /// A required argument is not there.
-    #[error("{placeholder} is missing; usage: {usage}")]
-    Missing {
-        /// The argument.
-        placeholder: &'static str,
-        /// The command's syntax.
-        usage: &'static str,
-    },
-    /// Not an interface of VPP.
-    #[error("unknown interface '{word}'; expected a name or index of 'show interface'{or}")]
-    UnknownInterface {
-        /// The word.
-        word: String,
-        /// What else could stand in its place, or nothing.
-        or: String,
-    },
-    /// Not a number.
-    #[error("{name} '{word}' is not a number; expected {min} to {max}")]
-    NotANumber {
-        /// The option.
-        name: &'static str,
-        /// The word.
-        word: String,
-        /// The smallest that is taken.
-        min: u32,
-        /// The largest that is taken.
-        max: u32,
-    },
-    /// A number that is too small or too large.
-    #[error("{name} {word} is out of range; expected {min} to {max}")]
-    OutOfRange {
-        /// The option.
-        name: &'static str,
-        /// The number, as written.
-        word: String,
-        /// The smallest that is taken.
-        min: u32,
-        /// The largest that is taken.
-        max: u32,
-    },
-    /// A value that is none of those that there are.
-    #[error("unknown {name} '{word}'; expected one of: {expected}")]
-    NotOneOf {
-        /// The argument.
-        name: &'static str,
-        /// The word.
-        word: String,
-        /// Those that there are.
-        expected: String,
-    },
-    /// Not a prefix.
-    #[error("{name}: {error}")]
-    Prefix {
-        /// The option.
-        name: &'static str,
-        /// Why not.
-        #[source]
-        error: PrefixError,
-    },
-    /// Not a device name.
-    #[error("{name}: {error}")]
-    IfName {
-        /// The option.
-        name: &'static str,
-        /// Why not.
-        #[source]
-        error: IfNameError,
-    },
-    /// Not a network namespace.
-    #[error("{name}: {error}")]
-    Netns {
-        /// The option.
-        name: &'static str,
-        /// Why not.
-        #[source]
-        error: NetnsError,
-    },
+    fn end(self) -> &'static str {
+        if self == Self::Stanza { "'}'" } else { "the end of the line" }
+    }
 }
 
 /// A value, understood.
@@ -214,7 +60,7 @@ enum Value {
 
 /// Understand what stands behind `command` on the line.
 pub fn parse(command: &CommandDef, rest: &str, resolve: Resolve<'_>) -> Result<Request, ParseError> {
-    read(command, rest, resolve)
+    read(command, Place::Line, None, rest, resolve)
         .and_then(|values| request(command, values))
         .map_err(|cause| ParseError { command: command.path, cause })
 }
@@ -229,8 +75,20 @@ pub fn resolve_interface(
     by_name(word).or_else(|| decimal(word).flatten().filter(|index| exists(*index)))
 }
 
-fn read(command: &CommandDef, rest: &str, resolve: Resolve<'_>) -> Result<Values, Cause> {
-    let mut values = Values::new(command);
+/// Read `first`, which is the first positional argument whatever word it is,
+/// and then what the words of `rest` say.
+pub(super) fn read(
+    command: &CommandDef,
+    place: Place,
+    first: Option<&str>,
+    rest: &str,
+    resolve: Resolve<'_>,
+) -> Result<Values, Cause> {
+    let mut values = Values::new(command, place);
+    if let (Some(word), Some(argument)) = (first, values.next_positional()) {
+        let value = value(argument, word, resolve, &values)?;
+        values.push(argument.name, value);
+    }
     let mut words = rest.split_whitespace().peekable();
     while let Some(word) = words.next() {
         let named = command.arguments.iter().find(|argument| !argument.positional && argument.name == word);
@@ -238,9 +96,12 @@ fn read(command: &CommandDef, rest: &str, resolve: Resolve<'_>) -> Result<Values
             Some(argument) => argument,
             None => match values.next_positional() {
                 Some(argument) => argument,
-                None => return Err(Cause::UnknownWord { word: word.to_owned(), expected: expected(&values) }),
+                None => return Err(Cause::UnknownWord { word: word.to_owned(), expected: expected(&values, place) }),
             },
         };
+        if !place.takes(argument.name) {
+            return Err(Cause::LineOnly(argument.name));
+        }
         if named.is_some() && !argument.repeatable && values.has(argument.name) {
             return Err(Cause::Twice(argument.name));
         }
@@ -250,7 +111,9 @@ fn read(command: &CommandDef, rest: &str, resolve: Resolve<'_>) -> Result<Values
             ""
         } else {
             // The word of another option is that option, not this one's value.
-            let is_option = |next: &&str| command.arguments.iter().any(|a| !a.positional && a.name == *next);
+            let is_option = |next: &&str| {
+                place != Place::Kept && command.arguments.iter().any(|a| !a.positional && a.name == *next)
+            };
             let no_value = Cause::NoValue { name: argument.name, placeholder: argument.placeholder };
             words.next_if(|next| !is_option(next)).ok_or(no_value)?
         };
@@ -265,11 +128,11 @@ fn read(command: &CommandDef, rest: &str, resolve: Resolve<'_>) -> Result<Values
     }
 }
 
-/// What could stand next on the line.
-fn expected(values: &Values) -> String {
+/// What could stand next.
+fn expected(values: &Values, place: Place) -> String {
     match values.open_options().as_slice() {
-        [] => "the end of the line".to_owned(),
-        [one] => format!("'{one}' or the end of the line"),
+        [] => place.end().to_owned(),
+        [one] => format!("'{one}' or {}", place.end()),
         many => format!("one of: {}", many.join(", ")),
     }
 }
@@ -330,50 +193,6 @@ fn step(name: &'static str, word: &str) -> Result<Value, Cause> {
 #[cfg(not(feature = "faults"))]
 fn step(name: &'static str, word: &str) -> Result<Value, Cause> {
     Err(Cause::NotOneOf { name, word: word.to_owned(), expected: String::new() })
-}
-
-/// From values to the handler's own struct. The names are those of `cli-defs`;
-/// a test gives every argument of every command and looks for it here.
-fn request(command: &CommandDef, mut values: Values) -> Result<Request, Cause> {
-    match command.handler {
-        Handler::Enable => Ok(Request::Enable(EnableRequest {
-            sw_if_index: values.interface("interface")?,
-            host_if: values.ifname("host-if"),
-            host_netns: values.netns("host-netns").unwrap_or_default(),
-            tap: match values.word("tap") {
-                Some("vhost") => TapChoice::Vhost,
-                Some("builtin") => TapChoice::Builtin,
-                _ => TapChoice::Auto,
-            },
-            mtu: values.number("mtu"),
-            cluster_cidrs: values.prefixes("cluster-cidr"),
-            cluster_mtu: values.number("cluster-mtu"),
-            dry_run: values.has("dry-run"),
-        })),
-        Handler::Disable => Ok(Request::Disable { sw_if_index: values.interface("interface")? }),
-        Handler::Show => Ok(Request::Show {
-            sw_if_index: values.interface("interface").ok(),
-            verbose: values.has("verbose"),
-            json: values.has("json"),
-        }),
-        #[cfg(feature = "faults")]
-        Handler::Fault => {
-            let (step, undo) = values.step("step")?;
-            let mode = match values.word("how") {
-                Some("panic") => FaultMode::Panic,
-                _ => FaultMode::Fail,
-            };
-            Ok(Request::Fault { step, undo, mode })
-        }
-        #[cfg(feature = "faults")]
-        Handler::Panic => Ok(Request::Panic {
-            place: match values.word("place") {
-                Some("process") => PanicPlace::Process,
-                Some("helper") => PanicPlace::Helper,
-                _ => PanicPlace::Command,
-            },
-        }),
-    }
 }
 
 #[cfg(test)]

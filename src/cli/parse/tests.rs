@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::super::grammar::{COMMANDS, command};
+#[cfg(feature = "faults")]
+use super::super::request::{FaultMode, PanicPlace};
 use super::*;
+use crate::engine::{Driver, DriverChoice, EnableRequest, TapChoice, UplinkRequest};
 
 /// VPP with three interfaces, one of them badly named.
 fn resolve(word: &str) -> Option<u32> {
@@ -176,6 +179,83 @@ fn show_and_disable() {
 }
 
 #[test]
+fn uplink_takes_what_enable_takes_and_its_own() {
+    let options = "host-if eth9 host-netns pid:7 tap vhost mtu 9000 cluster-cidr 10.96.0.0/12 cluster-mtu 1400 dry-run";
+    let request = UplinkRequest {
+        linux_if: "eth0".parse().unwrap(),
+        driver: DriverChoice::This(Driver::Virtio),
+        no_iommu: true,
+        enable: EnableRequest { sw_if_index: 0, ..enable(&format!("1 {options}")).unwrap() },
+    };
+    let line = format!("eth0 driver virtio no-iommu {options}");
+    assert_eq!(run("hostnet uplink", &line), Ok(Request::Uplink(request.clone())));
+    assert_eq!(run("hostnet uplink", &format!("{options} no-iommu driver virtio eth0")), Ok(Request::Uplink(request)));
+    let request = UplinkRequest {
+        linux_if: "eth0".parse().unwrap(),
+        driver: DriverChoice::Auto,
+        no_iommu: false,
+        enable: EnableRequest::default(),
+    };
+    assert_eq!(run("hostnet uplink", "eth0"), Ok(Request::Uplink(request)));
+}
+
+#[test]
+fn the_words_of_driver_are_those_of_the_engine() {
+    let argument = command("hostnet uplink").unwrap().arguments.iter().find(|a| a.name == "driver").unwrap();
+    let ValueKind::Words(words) = argument.kind else { unreachable!("{:?}", argument.kind) };
+    let engine: Vec<&str> = Driver::ALL.iter().map(|driver| driver.name()).collect();
+    assert_eq!(words, [&["auto"], engine.as_slice(), &["none"]].concat());
+    for word in words {
+        let expected = match *word {
+            "auto" => DriverChoice::Auto,
+            "none" => DriverChoice::None,
+            word => DriverChoice::This(word.parse().unwrap()),
+        };
+        let got = run("hostnet uplink", &format!("x driver {word}"));
+        assert!(matches!(&got, Ok(Request::Uplink(request)) if request.driver == expected), "{word}: {got:?}");
+    }
+    refused(
+        "hostnet uplink",
+        "x driver dpdk",
+        "unknown driver 'dpdk'; expected one of: auto, af-packet, virtio, vmxnet3, dev, none",
+    );
+}
+
+#[test]
+fn uplink_and_release_without_a_right_name() {
+    let usage = command("hostnet uplink").unwrap().usage;
+    refused("hostnet uplink", "driver auto", &format!("<linux-interface> is missing; usage: {usage}"));
+    refused(
+        "hostnet uplink",
+        "sixteen-bytes-xx",
+        "linux-interface: device name 'sixteen-bytes-xx' has 16 bytes; Linux takes at most 15",
+    );
+    refused(
+        "hostnet uplink",
+        "a b",
+        "unknown word 'b'; expected one of: driver, no-iommu, host-if, host-netns, tap, mtu, cluster-cidr, \
+         cluster-mtu, dry-run",
+    );
+    assert_eq!(run("hostnet release", "eth0"), Ok(Request::Release { linux_if: "eth0".parse().unwrap() }));
+    refused("hostnet release", "", "<linux-interface> is missing; usage: hostnet release <linux-interface>");
+    refused("hostnet release", "eth0 now", "unknown word 'now'; expected the end of the line");
+}
+
+#[test]
+fn the_journal() {
+    assert_eq!(run("show hostnet journal", ""), Ok(Request::ShowJournal { json: false }));
+    assert_eq!(run("show hostnet journal", "json"), Ok(Request::ShowJournal { json: true }));
+    refused("show hostnet journal", "verbose", "unknown word 'verbose'; expected 'json' or the end of the line");
+}
+
+#[test]
+fn what_startup_conf_refuses_is_an_option_of_a_command() {
+    for name in LINE_ONLY {
+        assert!(COMMANDS.iter().flat_map(|c| c.arguments).any(|a| !a.positional && a.name == *name), "{name}");
+    }
+}
+
+#[test]
 fn every_example_parses_and_no_argument_is_left_over() {
     for command in COMMANDS {
         let rest = command.example.strip_prefix(command.path).unwrap();
@@ -235,7 +315,7 @@ proptest::proptest! {
     #[test]
     fn no_shuffle_of_words_panics(words in proptest::collection::vec(proptest::sample::select(vec![
         "1", "host-eth0", "host-if", "mtu", "1500", "tap", "auto", "cluster-cidr", "fd00::/8", "dry-run", "json",
-        "verbose", "undo:", "x", "",
+        "verbose", "undo:", "x", "", "driver", "none", "no-iommu",
     ]), 0..9), path in 0..COMMANDS.len()) {
         let _ = parse(&COMMANDS[path], &words.join(" "), &resolve);
     }

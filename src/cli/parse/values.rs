@@ -1,21 +1,22 @@
 //! The values read so far of a line.
 
-use super::{Cause, Value};
+use super::{Cause, Place, Value};
 use crate::cli::grammar::{ArgumentDef, CommandDef};
 #[cfg(feature = "faults")]
 use crate::engine::Step;
 use crate::model::{IfName, Netns, Prefix};
 
 /// The values read so far, under their arguments' names.
-pub(super) struct Values {
+pub(in crate::cli) struct Values {
+    place: Place,
     usage: &'static str,
     arguments: &'static [ArgumentDef],
     read: Vec<(&'static str, Value)>,
 }
 
 impl Values {
-    pub(super) fn new(command: &CommandDef) -> Self {
-        Self { usage: command.usage, arguments: command.arguments, read: Vec::new() }
+    pub(super) fn new(command: &CommandDef, place: Place) -> Self {
+        Self { place, usage: command.usage, arguments: command.arguments, read: Vec::new() }
     }
 
     /// `false` when this very value is there already.
@@ -28,7 +29,7 @@ impl Values {
         true
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(in crate::cli) fn has(&self, name: &str) -> bool {
         self.read.iter().any(|(n, _)| *n == name)
     }
 
@@ -38,7 +39,10 @@ impl Values {
 
     /// The words of the options that may still be given.
     pub(super) fn open_options(&self) -> Vec<&'static str> {
-        let open = |argument: &&ArgumentDef| !argument.positional && (argument.repeatable || !self.has(argument.name));
+        let open = |argument: &&ArgumentDef| {
+            let again = argument.repeatable || !self.has(argument.name);
+            !argument.positional && again && self.place.takes(argument.name)
+        };
         self.arguments.iter().filter(open).map(|argument| argument.name).collect()
     }
 
@@ -52,7 +56,7 @@ impl Values {
         pick(&self.read.remove(at).1)
     }
 
-    pub(super) fn interface(&mut self, name: &'static str) -> Result<u32, Cause> {
+    pub(in crate::cli) fn interface(&mut self, name: &'static str) -> Result<u32, Cause> {
         let found = self.take(name, |value| match value {
             Value::Interface(index) => Some(*index),
             _ => None,
@@ -60,28 +64,32 @@ impl Values {
         found.ok_or_else(|| self.absent(name))
     }
 
-    pub(super) fn ifname(&mut self, name: &str) -> Option<IfName> {
+    pub(in crate::cli) fn ifname(&mut self, name: &str) -> Option<IfName> {
         self.take(name, |value| match value {
             Value::IfName(name) => Some(name.clone()),
             _ => None,
         })
     }
 
-    pub(super) fn netns(&mut self, name: &str) -> Option<Netns> {
+    pub(in crate::cli) fn netns(&mut self, name: &str) -> Option<Netns> {
         self.take(name, |value| match value {
             Value::Netns(netns) => Some(netns.clone()),
             _ => None,
         })
     }
 
-    pub(super) fn number(&mut self, name: &str) -> Option<u32> {
+    pub(in crate::cli) fn required_ifname(&mut self, name: &'static str) -> Result<IfName, Cause> {
+        self.ifname(name).ok_or_else(|| self.absent(name))
+    }
+
+    pub(in crate::cli) fn number(&mut self, name: &str) -> Option<u32> {
         self.take(name, |value| match value {
             Value::U32(number) => Some(*number),
             _ => None,
         })
     }
 
-    pub(super) fn word(&mut self, name: &str) -> Option<&'static str> {
+    pub(in crate::cli) fn word(&mut self, name: &str) -> Option<&'static str> {
         self.take(name, |value| match value {
             Value::Word(word) => Some(*word),
             _ => None,
@@ -89,7 +97,7 @@ impl Values {
     }
 
     /// In the order given.
-    pub(super) fn prefixes(&self, name: &str) -> Vec<Prefix> {
+    pub(in crate::cli) fn prefixes(&self, name: &str) -> Vec<Prefix> {
         let mine = |(n, value): &(&str, Value)| match value {
             Value::Prefix(prefix) if *n == name => Some(*prefix),
             _ => None,
@@ -98,7 +106,7 @@ impl Values {
     }
 
     #[cfg(feature = "faults")]
-    pub(super) fn step(&mut self, name: &'static str) -> Result<(Step, bool), Cause> {
+    pub(in crate::cli) fn step(&mut self, name: &'static str) -> Result<(Step, bool), Cause> {
         let found = self.take(name, |value| match value {
             Value::Step(step, undo) => Some((*step, *undo)),
             _ => None,

@@ -1,0 +1,178 @@
+//! The `hostnet` stanza of startup.conf: its own few words here, an uplink's
+//! options by the grammar of `hostnet uplink`.
+//!
+//!     uplink enp216s0f1 { driver auto cluster-cidr 10.96.0.0/12 }
+//!     journal /var/lib/hostnet
+//!     netns hostnet-uplinks
+
+use std::iter::Peekable;
+use std::path::{Path, PathBuf};
+use std::vec::IntoIter;
+
+use super::grammar;
+use super::parse::{Cause, Place, read};
+use super::request::uplink;
+use crate::engine::{Startup, UplinkRequest};
+use crate::model::Netns;
+
+/// The stanza's own words, each with what stands behind it.
+const WORDS: &[(&str, &str)] =
+    &[("uplink", "<linux-interface> [{ options }]"), ("journal", "</directory>"), ("netns", "<name>")];
+
+/// What is wrong with the stanza, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartupError {
+    /// None of the stanza's own words.
+    #[error("unknown word '{word}'; expected one of: {expected}{hint}", expected = names())]
+    UnknownWord {
+        /// The word.
+        word: String,
+        /// Where it belongs, if anywhere.
+        hint: &'static str,
+    },
+    /// A word at the end, or before a brace or another word of the stanza.
+    #[error("'{name}' has no value; write it as '{name} {placeholder}'")]
+    NoValue {
+        /// The word.
+        name: &'static str,
+        /// How its value looks.
+        placeholder: &'static str,
+    },
+    /// A word that may stand once.
+    #[error("'{0}' is given twice; give it once")]
+    Twice(&'static str),
+    /// A brace that opens nothing.
+    #[error("'{{' has no place here; only 'uplink <linux-interface>' has braces behind it")]
+    Open,
+    /// A brace that closes nothing.
+    #[error("'}}' closes nothing; take it away, or write the '{{' that it closes")]
+    Close,
+    /// The text ends within an uplink's braces.
+    #[error("uplink {0}: its '{{' is never closed; write '}}' behind its options")]
+    Unclosed(String),
+    /// A brace within an uplink's braces.
+    #[error("uplink {0}: '{{' within its braces; write '}}' behind its options first")]
+    Nested(String),
+    /// An option of an uplink.
+    #[error("uplink {linux_if}: {cause}")]
+    Uplink {
+        /// The interface, as written.
+        linux_if: String,
+        /// What is wrong.
+        #[source]
+        cause: Cause,
+    },
+    /// The same interface of the same namespace.
+    #[error("uplink {0} is given twice in one namespace; give it once, with all of its options")]
+    SameUplink(String),
+    /// Where VPP is started says nothing of where journals are looked for.
+    #[error("journal '{0}' is not an absolute path; write it as /var/lib/hostnet")]
+    RelativeJournal(String),
+    /// Taken netdevs are kept alive by their namespace having a name.
+    #[error("netns '{0}' is not a name of 'ip netns'; write it as hostnet-uplinks, without '/' or 'pid:'")]
+    NotANetnsName(String),
+}
+
+fn names() -> String {
+    WORDS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+}
+
+/// Understand what stands between the braces of `hostnet { ... }`: words,
+/// white space, braces. VPP takes comments out of a file before
+/// (`vpp/vnet/main.c`), but not of its command line, so they may be there.
+pub fn parse_startup(text: &str) -> Result<Startup, StartupError> {
+    let mut tokens = Tokens(tokens(text).into_iter().peekable());
+    let (mut journal, mut netns) = (None, None);
+    let mut uplinks: Vec<UplinkRequest> = Vec::new();
+    while let Some(word) = tokens.0.next() {
+        match word {
+            "uplink" => {
+                let request = tokens.uplink()?;
+                // By path: a namespace has more than one way to be named.
+                let place = |r: &UplinkRequest| (r.linux_if.clone(), r.enable.host_netns.path());
+                if uplinks.iter().any(|other| place(other) == place(&request)) {
+                    return Err(StartupError::SameUplink(request.linux_if.to_string()));
+                }
+                uplinks.push(request);
+            }
+            "journal" => once("journal", &mut journal, directory(tokens.value("journal")?)?)?,
+            "netns" => once("netns", &mut netns, netns_name(tokens.value("netns")?)?)?,
+            "{" => return Err(StartupError::Open),
+            "}" => return Err(StartupError::Close),
+            _ => {
+                let is_option = grammar::UPLINK.arguments.iter().any(|a| !a.positional && a.name == word);
+                let hint =
+                    if is_option { "; options stand in braces, as 'uplink <linux-interface> { ... }'" } else { "" };
+                return Err(StartupError::UnknownWord { word: word.to_owned(), hint });
+            }
+        }
+    }
+    let default = Startup::default();
+    Ok(Startup { journal: journal.unwrap_or(default.journal), netns: netns.unwrap_or(default.netns), uplinks })
+}
+
+fn once<T>(name: &'static str, place: &mut Option<T>, value: T) -> Result<(), StartupError> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(StartupError::Twice(name)),
+    }
+}
+
+fn directory(word: &str) -> Result<PathBuf, StartupError> {
+    let path = Path::new(word);
+    if path.is_absolute() { Ok(path.to_owned()) } else { Err(StartupError::RelativeJournal(word.to_owned())) }
+}
+
+fn netns_name(word: &str) -> Result<String, StartupError> {
+    match word.parse() {
+        Ok(Netns::Name(name)) => Ok(name),
+        _ => Err(StartupError::NotANetnsName(word.to_owned())),
+    }
+}
+
+/// Words and braces; a brace stands for itself even without white space.
+fn tokens(text: &str) -> Vec<&str> {
+    let mut tokens = Vec::new();
+    for line in text.split(['\n', '\r']) {
+        let pieces = line.split_whitespace().flat_map(|word| word.split_inclusive(['{', '}']));
+        for piece in pieces.take_while(|piece| !piece.starts_with('#')) {
+            let (word, brace) = piece.split_at(piece.len() - usize::from(piece.ends_with(['{', '}'])));
+            tokens.extend([word, brace].into_iter().filter(|token| !token.is_empty()));
+        }
+    }
+    tokens
+}
+
+struct Tokens<'a>(Peekable<IntoIter<&'a str>>);
+
+impl<'a> Tokens<'a> {
+    /// What stands behind `name`: no brace, and no word of the stanza.
+    fn value(&mut self, name: &'static str) -> Result<&'a str, StartupError> {
+        let is_value = |next: &&str| !matches!(*next, "{" | "}") && !WORDS.iter().any(|(word, _)| word == next);
+        let placeholder = WORDS.iter().find(|(word, _)| *word == name).map_or("", |(_, placeholder)| placeholder);
+        self.0.next_if(is_value).ok_or(StartupError::NoValue { name, placeholder })
+    }
+
+    /// What stands behind `uplink`.
+    fn uplink(&mut self) -> Result<UplinkRequest, StartupError> {
+        let name = self.value("uplink")?;
+        let linux_if = name.to_owned();
+        let mut options = Vec::new();
+        if self.0.next_if_eq(&"{").is_some() {
+            loop {
+                match self.0.next() {
+                    None => return Err(StartupError::Unclosed(linux_if)),
+                    Some("{") => return Err(StartupError::Nested(linux_if)),
+                    Some("}") => break,
+                    Some(word) => options.push(word),
+                }
+            }
+        }
+        read(&grammar::UPLINK, Place::Stanza, Some(name), &options.join(" "), &|_| None)
+            .and_then(|mut values| uplink(&mut values))
+            .map_err(|cause| StartupError::Uplink { linux_if, cause })
+    }
+}
+
+#[cfg(test)]
+mod tests;
