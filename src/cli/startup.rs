@@ -1,9 +1,11 @@
 //! The `hostnet` stanza of startup.conf: its own few words here, an uplink's
 //! options by the grammar of `hostnet uplink`.
 //!
-//!     uplink enp216s0f1 { driver auto cluster-cidr 10.96.0.0/12 }
-//!     journal /var/lib/hostnet
-//!     netns hostnet-uplinks
+//! ```text
+//! uplink enp216s0f1 { driver auto cluster-cidr 10.96.0.0/12 }
+//! journal /var/lib/hostnet
+//! netns hostnet-uplinks
+//! ```
 
 use std::iter::Peekable;
 use std::path::{Path, PathBuf};
