@@ -176,6 +176,7 @@ fn commands() -> Vec<CliCommand> {
     grammar::COMMANDS
         .iter()
         .enumerate()
+        .filter(|(_, command)| !command.is_below_another())
         .map(|(number, command)| CliCommand {
             path: command.c_path.to_owned(),
             short_help: command.short_help.to_owned(),

@@ -99,6 +99,32 @@ pub struct CommandDef {
     pub arguments: &'static [ArgumentDef],
 }
 
+impl CommandDef {
+    /// Whether its path goes on from another command's. VPP is not told of
+    /// such a one: where it fails, VPP drops the error and runs the shorter
+    /// one instead (`vlib_cli_dispatch_sub_commands`, vlib/cli.c). It is found
+    /// by the line of the shorter one, see [`Self::meant_by`].
+    pub fn is_below_another(&self) -> bool {
+        COMMANDS.iter().any(|other| self.below(other).is_some())
+    }
+
+    /// The command that a line means which VPP gives to this one, and what is
+    /// left of the line.
+    pub(super) fn meant_by<'a>(&'a self, rest: &'a str) -> (&'a Self, &'a str) {
+        let longer = COMMANDS.iter().find_map(|other| {
+            let behind = rest.trim_start().strip_prefix(other.below(self)?)?;
+            let is_whole = behind.is_empty() || behind.starts_with(char::is_whitespace);
+            is_whole.then_some((other, behind))
+        });
+        longer.unwrap_or((self, rest))
+    }
+
+    /// The words that its path has more than the other's.
+    fn below(&self, other: &Self) -> Option<&'static str> {
+        self.path.strip_prefix(other.path)?.strip_prefix(' ')
+    }
+}
+
 include!(concat!(env!("OUT_DIR"), "/commands.rs"));
 
 /// The command of that path.
@@ -200,6 +226,21 @@ mod tests {
         assert_eq!(command("test hostnet fault").is_some(), cfg!(feature = "faults"));
         assert_eq!(command("test hostnet panic").is_some(), cfg!(feature = "faults"));
         assert!(COMMANDS.iter().all(|command| command.test_only == command.path.starts_with("test ")));
+    }
+
+    #[test]
+    fn a_command_below_another_is_found_by_its_line() {
+        let below: Vec<&str> = COMMANDS.iter().filter(|c| c.is_below_another()).map(|c| c.path).collect();
+        assert_eq!(below, ["show hostnet journal"]);
+        let meant = |rest| {
+            let (command, rest) = SHOW.meant_by(rest);
+            (command.path, rest)
+        };
+        assert_eq!(meant(" journal json"), ("show hostnet journal", " json"));
+        assert_eq!(meant("journal"), ("show hostnet journal", ""));
+        for rest in ["", "journals", "json journal", "verbose"] {
+            assert_eq!(meant(rest), ("show hostnet", rest));
+        }
     }
 
     #[test]

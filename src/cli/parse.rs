@@ -59,7 +59,9 @@ enum Value {
 }
 
 /// Understand what stands behind `command` on the line.
+/// A longer path than `command`'s, where the line has one, is that command.
 pub fn parse(command: &CommandDef, rest: &str, resolve: Resolve<'_>) -> Result<Request, ParseError> {
+    let (command, rest) = command.meant_by(rest);
     read(command, Place::Line, None, rest, resolve)
         .and_then(|values| request(command, values))
         .map_err(|cause| ParseError { command: command.path, cause })

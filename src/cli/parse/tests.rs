@@ -245,6 +245,8 @@ fn uplink_and_release_without_a_right_name() {
 fn the_journal() {
     assert_eq!(run("show hostnet journal", ""), Ok(Request::ShowJournal { json: false }));
     assert_eq!(run("show hostnet journal", "json"), Ok(Request::ShowJournal { json: true }));
+    // As VPP hands it over.
+    assert_eq!(run("show hostnet", "journal json"), Ok(Request::ShowJournal { json: true }));
     refused("show hostnet journal", "verbose", "unknown word 'verbose'; expected 'json' or the end of the line");
 }
 
