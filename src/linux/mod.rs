@@ -12,6 +12,7 @@ mod error;
 mod host;
 mod journal;
 mod netns;
+pub mod pci;
 mod probe;
 mod socket;
 mod sys;

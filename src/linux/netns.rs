@@ -55,6 +55,13 @@ impl NetnsFile {
         }
     }
 
+    /// The machine's initial namespace, into which the kernel puts the network
+    /// devices of hardware: that of its first process, so far as that one can
+    /// be seen.
+    pub fn initial() -> Result<Self, Error> {
+        Self::open(&Netns::Path(PathBuf::from("/proc/1/ns/net")))
+    }
+
     /// Make a namespace that has no name and holds nothing but a loopback
     /// device; it ends with its last open file, socket and device.
     pub fn anonymous() -> Result<Self, Error> {
