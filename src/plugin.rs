@@ -23,6 +23,7 @@ use crate::{helper, nodes, vpp};
 
 /// What VPP calls.
 static HOOKS: Hooks = Hooks {
+    config: vpp::registration::no_settings,
     init: |main| vpp::log::install(main),
     exit,
     interface_deleted,

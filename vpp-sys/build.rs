@@ -10,7 +10,7 @@ const PREFIXES: [&str; 3] = ["/usr", "/usr/local", "/opt/vpp"];
 /// Proof that a prefix holds VPP's development files.
 const HEADER: &str = "include/vlib/vlib.h";
 
-const SHIMS: [&str; 13] = [
+const SHIMS: [&str; 14] = [
     "buffer",
     "cli",
     "driver",
@@ -24,6 +24,7 @@ const SHIMS: [&str; 13] = [
     "node",
     "process",
     "punt",
+    "uplink",
 ];
 
 fn main() {
@@ -145,6 +146,7 @@ fn bind(vpp: &Vpp) -> Result<(), String> {
         .clang_arg(march())
         .allowlist_function("hns_.*")
         .allowlist_type("hns_.*")
+        .allowlist_var("HNS_(PATH|ROUTE)_.*")
         .allowlist_type("vlib_plugin_registration_t")
         .allowlist_function("vlib_log_register_class")
         .allowlist_function("vlib_get_main_not_inline")

@@ -4,6 +4,7 @@
 //! several of VPP's calls corrupt or leak when they are repeated.
 
 mod inspect;
+pub mod uplink;
 
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;

@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString};
 use vpp_sys as sys;
 
 use super::registration::hooks;
-use super::{Main, guard};
+use super::{Barrier, Main, guard};
 
 /// One command as VPP's CLI knows it.
 #[derive(Debug)]
@@ -67,6 +67,29 @@ impl Waiter {
     pub fn wake(self, main: &Main<'_>) {
         // SAFETY: on the main thread; CLI processes are never freed.
         unsafe { sys::hns_wake(main.vm(), self.0) };
+    }
+}
+
+/// Whether VPP has a command of that path.
+pub(super) fn exists(_main: &Main<'_>, path: &CStr) -> bool {
+    // SAFETY: on the main thread; reads VPP's table of commands.
+    unsafe { sys::hns_cli_exists(path.as_ptr()) != 0 }
+}
+
+/// Run a command of VPP's own that does not wait, with the rest of its line;
+/// what it said. For what a plugin of VPP offers in no other way.
+pub(super) fn call(barrier: &Barrier<'_>, path: &CStr, rest: &str) -> Result<String, String> {
+    let rest = CString::new(rest).map_err(|_| format!("'{rest}' has a NUL byte"))?;
+    let mut out = [0_u8; 512];
+    // SAFETY: barrier held, as for every command that is not safe without; at
+    // most `out` is written, with a NUL at its end.
+    let rv =
+        unsafe { sys::hns_cli_call(barrier.vm(), path.as_ptr(), rest.as_ptr(), out.as_mut_ptr(), out.len() as u64) };
+    let said = text_of(&out).trim().to_owned();
+    match rv {
+        0 => Ok(said),
+        -1 => Err(format!("VPP has no command '{}'; its plugin is not loaded", path.to_string_lossy())),
+        _ => Err(said),
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use vpp_sys as sys;
 
 use super::cli::text_of;
+use super::punt::octets;
 use super::{Barrier, Main};
 use crate::model::{IfAddress, MacAddr};
 
@@ -31,6 +32,8 @@ pub struct Interface {
     pub ethernet: bool,
     /// Administratively up.
     pub admin_up: bool,
+    /// The link, as the driver knows it now.
+    pub link_up: bool,
     /// Borrows another's address.
     pub unnumbered: bool,
     /// In a bridge domain or a cross-connect.
@@ -54,6 +57,7 @@ pub fn get(_main: &Main<'_>, sw_if_index: u32) -> Option<Interface> {
         tables: (raw.table4, raw.table6),
         ethernet: raw.is_ethernet != 0,
         admin_up: raw.is_admin_up != 0,
+        link_up: raw.is_link_up != 0,
         unnumbered: raw.is_unnumbered != 0,
         l2: raw.is_l2 != 0,
     })
@@ -117,6 +121,88 @@ pub fn set_admin_up(_barrier: &Barrier<'_>, sw_if_index: u32, up: bool) -> Resul
 pub fn set_mtu(_barrier: &Barrier<'_>, sw_if_index: u32, mtu: u32) {
     // SAFETY: barrier held; the interface was looked up under it.
     unsafe { sys::hns_interface_set_mtu(sw_if_index, mtu) };
+}
+
+/// What the hardware may send and take, in bytes of the IP packet; VPP sets the
+/// layer-3 MTU to the same. A driver that cannot change it gives its reason. An
+/// af-packet interface sets its netdev's MTU: see [`super::namespace`].
+pub fn set_hw_mtu(_barrier: &Barrier<'_>, sw_if_index: u32, mtu: u32) -> Result<(), String> {
+    // SAFETY: barrier held; the interface was looked up under it; at most `room`
+    // bytes of text are written.
+    reason(|text, room| unsafe { sys::hns_interface_set_hw_mtu(sw_if_index, mtu, text, room) })
+}
+
+/// The MAC. An af-packet interface sets its netdev's: see [`super::namespace`].
+pub fn set_mac(_barrier: &Barrier<'_>, sw_if_index: u32, mac: MacAddr) -> Result<(), String> {
+    // SAFETY: as in `set_hw_mtu`; VPP reads six bytes.
+    reason(|text, room| unsafe { sys::hns_interface_set_mac(sw_if_index, mac.0.as_ptr(), text, room) })
+}
+
+/// Take frames for any MAC, or only for the interface's own.
+pub fn set_promiscuous(_barrier: &Barrier<'_>, sw_if_index: u32, on: bool) -> Result<(), String> {
+    // SAFETY: barrier held; the interface was looked up under it.
+    let set = unsafe { sys::hns_interface_set_promiscuous(sw_if_index, i32::from(on)) };
+    if set != 0 { Ok(()) } else { Err("the interface is not Ethernet".to_owned()) }
+}
+
+/// Whether frames for any MAC are taken.
+pub fn is_promiscuous(_main: &Main<'_>, sw_if_index: u32) -> bool {
+    // SAFETY: on the main thread; reads only.
+    unsafe { sys::hns_interface_is_promiscuous(sw_if_index) != 0 }
+}
+
+/// Every interface's index.
+pub fn all(_main: &Main<'_>) -> Vec<u32> {
+    unsafe extern "C" fn visit(ctx: *mut c_void, sw_if_index: u32) {
+        // SAFETY: `ctx` is the vector below.
+        unsafe { &mut *ctx.cast::<Vec<u32>>() }.push(sw_if_index);
+    }
+    let mut out: Vec<u32> = Vec::new();
+    // SAFETY: on the main thread; `visit` is called only inside and does not
+    // call VPP.
+    unsafe { sys::hns_interfaces(Some(visit), (&raw mut out).cast()) };
+    out
+}
+
+/// Give the interface an address; VPP's reason when it refuses. IPv6 link-local
+/// ones are [`set_link_local`]'s.
+pub fn add_address(barrier: &Barrier<'_>, sw_if_index: u32, address: IfAddress) -> Result<(), String> {
+    change_address(barrier, sw_if_index, address, false)
+}
+
+/// Take [`add_address`] back.
+pub fn delete_address(barrier: &Barrier<'_>, sw_if_index: u32, address: IfAddress) -> Result<(), String> {
+    change_address(barrier, sw_if_index, address, true)
+}
+
+fn change_address(barrier: &Barrier<'_>, sw_if_index: u32, address: IfAddress, delete: bool) -> Result<(), String> {
+    let bytes = octets(address.addr());
+    let is_ip6 = i32::from(address.addr().is_ipv6());
+    // SAFETY: barrier held; the shim reads 4 or 16 bytes by the family and
+    // writes at most `room` bytes of text.
+    reason(|text, room| unsafe {
+        let delete = i32::from(delete);
+        sys::hns_address(barrier.vm(), sw_if_index, is_ip6, bytes.as_ptr(), address.prefix_len(), delete, text, room)
+    })
+}
+
+/// Make this the interface's IPv6 link-local address. Where IPv6 is off, VPP
+/// turns it on for this, and [`disable_ip6`] is to be called for it once.
+pub fn set_link_local(_barrier: &Barrier<'_>, sw_if_index: u32, address: Ipv6Addr) -> Result<(), String> {
+    let bytes = address.octets();
+    // SAFETY: barrier held; the shim reads 16 bytes.
+    let rv = unsafe { sys::hns_ip6_set_link_local(sw_if_index, bytes.as_ptr()) };
+    if rv == 0 { Ok(()) } else { Err(format!("VPP refused the link-local address {address} (error {rv})")) }
+}
+
+/// VPP's reason, of a shim that gives the length of the text that it wrote.
+fn reason(call: impl FnOnce(*mut u8, u64) -> u64) -> Result<(), String> {
+    let mut text = [0_u8; 256];
+    let written = call(text.as_mut_ptr(), text.len() as u64);
+    match usize::try_from(written) {
+        Ok(n) if n > 0 => Err(String::from_utf8_lossy(&text[..n.min(text.len())]).into_owned()),
+        _ => Ok(()),
+    }
 }
 
 /// Take frames for any MAC. The interface must be Ethernet.

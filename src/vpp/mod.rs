@@ -15,13 +15,16 @@ mod guard;
 pub mod interface;
 pub mod log;
 mod main_thread;
+pub mod namespace;
 pub mod neighbor;
 pub mod node;
 pub mod process;
 pub mod punt;
 pub mod registration;
 pub mod route;
+pub mod route_ours;
 pub mod tap_plugin;
+pub mod uplink;
 
 pub use cell::{BarrierCell, MainCell};
 pub use guard::guard;

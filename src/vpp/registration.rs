@@ -1,6 +1,6 @@
 //! The plugin's registration, and what is hooked into VPP when it is loaded.
 
-use std::ffi::c_char;
+use std::ffi::{CStr, c_char};
 
 use once_cell::sync::OnceCell;
 use vpp_sys as sys;
@@ -12,6 +12,12 @@ use super::{Main, cli, driver, feature, guard, node, process};
 /// keeps every pointer: all of it is static.
 #[derive(Debug)]
 pub struct Hooks {
+    /// Called once with the `hostnet` stanza of startup.conf, empty where there
+    /// is none: after the plugins are loaded, before any init function and
+    /// before VPP goes into the background, so that no thread may be started
+    /// here (it would not live in the process that goes on). The braces around
+    /// it are off, those inside are there. An error ends VPP's start with it.
+    pub config: fn(&Main<'_>, &str) -> Result<(), String>,
     /// Called once, on the main thread, when VPP is initialised.
     pub init: fn(&Main<'_>),
     /// Called once when VPP exits in an orderly way; the workers stand still
@@ -113,6 +119,18 @@ pub static vlib_plugin_registration: Registration = Registration {
     load_after: std::ptr::null(),
 };
 
+/// The name of our stanza in startup.conf.
+const STANZA: &CStr = c"hostnet";
+
+/// The hook for a plugin without settings: takes an empty stanza, refuses any
+/// word in it.
+pub fn no_settings(_main: &Main<'_>, text: &str) -> Result<(), String> {
+    match text.split_whitespace().next() {
+        None => Ok(()),
+        Some(word) => Err(format!("unknown word '{word}' in '{text}'; the stanza takes none")),
+    }
+}
+
 /// By [`register_plugin`] alone.
 pub(crate) fn construct(hooks: &'static Hooks) {
     let _ = HOOKS.set(hooks);
@@ -125,6 +143,7 @@ pub(crate) fn construct(hooks: &'static Hooks) {
             sys::hns_register_init(Some(init));
             sys::hns_register_main_loop_exit(Some(exit));
             sys::hns_register_interface_deleted(Some(interface_deleted));
+            sys::hns_register_config(STANZA.as_ptr(), Some(config));
         }
         process::register(&hooks.process);
         for node in hooks.nodes {
@@ -149,6 +168,19 @@ unsafe extern "C" fn init(vm: *mut sys::vlib_main_t) -> *mut sys::clib_error_t {
     match guard(|| hooks().map(|hooks| (hooks.init)(&main))) {
         Ok(_) => std::ptr::null_mut(),
         Err(text) => cli::error(&format!("hostnet: {text}")),
+    }
+}
+
+unsafe extern "C" fn config(vm: *mut sys::vlib_main_t, text: *const u8, len: u64) -> *mut sys::clib_error_t {
+    // SAFETY: VPP calls config functions on its main thread.
+    let main = unsafe { Main::new(vm) };
+    let len = usize::try_from(len).unwrap_or(0);
+    // SAFETY: the shim's vector for this call; empty, it is a null pointer.
+    let bytes = if len == 0 { &[] } else { unsafe { std::slice::from_raw_parts(text, len) } };
+    let read = || hooks().map_or(Ok(()), |hooks| (hooks.config)(&main, String::from_utf8_lossy(bytes).trim()));
+    match guard(read) {
+        Ok(Ok(())) => std::ptr::null_mut(),
+        Ok(Err(text)) | Err(text) => cli::error(&format!("hostnet stanza of startup.conf: {text}")),
     }
 }
 

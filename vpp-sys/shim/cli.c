@@ -49,3 +49,67 @@ hns_cli_output (vlib_main_t *vm, const u8 *text, uword len)
   vlib_cli_output (vm, "%v", v);
   vec_free (v);
 }
+
+static vlib_cli_command_t *
+hns_cli_find (const char *path)
+{
+  vlib_cli_command_t *c;
+  uword len = strlen (path);
+  vec_foreach (c, vlib_get_global_main ()->cli_main.commands)
+    if (c->function && vec_len (c->path) == len && !memcmp (c->path, path, len))
+      return c;
+  return 0;
+}
+
+int
+hns_cli_exists (const char *path)
+{
+  return hns_cli_find (path) != 0;
+}
+
+static void
+hns_cli_collect (uword arg, u8 *buffer, uword n)
+{
+  u8 **v = uword_to_pointer (arg, u8 **);
+  vec_add (*v, buffer, n);
+}
+
+/* vlib_cli_input needs a process; VPP's exit has none. So the handler is
+ * called as VPP's dispatcher calls it, the caller holding the barrier.
+ * -1: no such command; 0: done, out has what it said; 1: out has the error. */
+int
+hns_cli_call (vlib_main_t *vm, const char *path, const char *rest, u8 *out, uword room)
+{
+  vlib_process_t *cp = vlib_get_current_process (vm);
+  vlib_cli_command_t *c = hns_cli_find (path);
+  vlib_cli_output_function_t *function = 0;
+  uword function_arg = 0, n;
+  unformat_input_t in;
+  u8 *said = 0;
+  clib_error_t *e;
+
+  if (!c)
+    return -1;
+  if (cp)
+    {
+      function = cp->output_function;
+      function_arg = cp->output_function_arg;
+      cp->output_function = hns_cli_collect;
+      cp->output_function_arg = pointer_to_uword (&said);
+    }
+  unformat_init_vector (&in, format (0, "%s", rest));
+  e = c->function (vm, &in, c);
+  unformat_free (&in);
+  if (cp)
+    {
+      cp->output_function = function;
+      cp->output_function_arg = function_arg;
+    }
+  n = clib_min (vec_len (said), room - 1);
+  clib_memcpy (out, said, n);
+  vec_free (said);
+  if (e)
+    n = hns_error_take (e, out, room - 1);
+  out[n] = 0;
+  return e != 0;
+}

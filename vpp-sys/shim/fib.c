@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The routes through an interface. */
+/* The routes through an interface, and those that are ours. */
 #include "shim.h"
 #include <vnet/fib/fib_entry.h>
+#include <vnet/fib/fib_path.h>
+#include <vnet/fib/fib_path_list.h>
 
 typedef struct
 {
@@ -66,4 +68,174 @@ hns_fib_index (u32 sw_if_index, int is_ip6)
 {
   return fib_table_get_index_for_sw_if_index (is_ip6 ? FIB_PROTOCOL_IP6 : FIB_PROTOCOL_IP4,
 					      sw_if_index);
+}
+
+/* Behind what users and routing daemons add (API 0x80, CLI 0x81), before what
+ * VPP learns of neighbours: as DHCP's. */
+#define HNS_FIB_PRIORITY 0xb0
+
+static fib_source_t
+hns_fib_source (void)
+{
+  static fib_source_t source;
+  if (!source)
+    source = fib_source_allocate ("hostnet", HNS_FIB_PRIORITY, FIB_SOURCE_BH_API);
+  return source;
+}
+
+static fib_prefix_t
+hns_fib_prefix (int is_ip6, const u8 *prefix, u8 len)
+{
+  fib_prefix_t p = { .fp_len = len };
+  p.fp_proto = is_ip6 ? FIB_PROTOCOL_IP6 : FIB_PROTOCOL_IP4;
+  if (is_ip6)
+    clib_memcpy (&p.fp_addr.ip6, prefix, 16);
+  else
+    clib_memcpy (&p.fp_addr.ip4, prefix, 4);
+  return p;
+}
+
+static fib_route_path_t *
+hns_fib_paths (int is_ip6, const hns_path_t *paths, u32 n)
+{
+  fib_route_path_t *v = 0, *p;
+  for (; n > 0; n--, paths++)
+    {
+      vec_add2 (v, p, 1);
+      clib_memset (p, 0, sizeof (*p));
+      p->frp_proto = is_ip6 ? DPO_PROTO_IP6 : DPO_PROTO_IP4;
+      p->frp_sw_if_index = paths->sw_if_index;
+      p->frp_fib_index = ~0;
+      p->frp_weight = paths->weight;
+      if (paths->flags & HNS_PATH_GATEWAY6)
+	{
+	  p->frp_proto = DPO_PROTO_IP6;
+	  clib_memcpy (&p->frp_addr.ip6, paths->gateway, 16);
+	}
+      else if (paths->flags & HNS_PATH_GATEWAY)
+	{
+	  p->frp_proto = DPO_PROTO_IP4;
+	  clib_memcpy (&p->frp_addr.ip4, paths->gateway, 4);
+	}
+      if (paths->flags & HNS_PATH_DROP)
+	p->frp_flags |= FIB_ROUTE_PATH_DROP;
+      if (paths->flags & HNS_PATH_UNREACHABLE)
+	p->frp_flags |= FIB_ROUTE_PATH_ICMP_UNREACH;
+      if (paths->flags & HNS_PATH_PROHIBIT)
+	p->frp_flags |= FIB_ROUTE_PATH_ICMP_PROHIBIT;
+    }
+  return v;
+}
+
+void
+hns_route_add (u32 fib_index, int is_ip6, const u8 *prefix, u8 len, const hns_path_t *paths, u32 n)
+{
+  fib_prefix_t pfx = hns_fib_prefix (is_ip6, prefix, len);
+  fib_route_path_t *v = hns_fib_paths (is_ip6, paths, n);
+  fib_table_entry_path_add2 (fib_index, &pfx, hns_fib_source (), FIB_ENTRY_FLAG_NONE, v);
+  vec_free (v);
+}
+
+void
+hns_route_remove (u32 fib_index, int is_ip6, const u8 *prefix, u8 len, const hns_path_t *paths,
+		  u32 n)
+{
+  fib_prefix_t pfx = hns_fib_prefix (is_ip6, prefix, len);
+  fib_route_path_t *v = hns_fib_paths (is_ip6, paths, n);
+  fib_table_entry_path_remove2 (fib_index, &pfx, hns_fib_source (), v);
+  vec_free (v);
+}
+
+u32
+hns_route_state (u32 fib_index, int is_ip6, const u8 *prefix, u8 len, u8 *best_source, uword room)
+{
+  fib_prefix_t pfx = hns_fib_prefix (is_ip6, prefix, len);
+  fib_node_index_t fei = fib_table_lookup_exact_match (fib_index, &pfx);
+  fib_source_t best;
+  u32 state = 0;
+  u8 *name;
+  uword n;
+
+  best_source[0] = 0;
+  if (fei == FIB_NODE_INDEX_INVALID)
+    return 0;
+  best = fib_entry_get_best_source (fei);
+  name = format (0, "%U", format_fib_source, best);
+  n = clib_min (vec_len (name), room - 1);
+  clib_memcpy (best_source, name, n);
+  best_source[n] = 0;
+  vec_free (name);
+  if (fib_entry_is_sourced (fei, hns_fib_source ()))
+    state |= HNS_ROUTE_OURS;
+  if (best == hns_fib_source ())
+    state |= HNS_ROUTE_BEST;
+  return state;
+}
+
+void
+hns_route_paths (u32 fib_index, int is_ip6, const u8 *prefix, u8 len, hns_path_fn fn, void *ctx)
+{
+  fib_prefix_t pfx = hns_fib_prefix (is_ip6, prefix, len);
+  fib_node_index_t fei = fib_table_lookup_exact_match (fib_index, &pfx), list;
+  fib_path_encode_ctx_t walk = { 0 };
+  fib_route_path_t *p;
+
+  if (fei == FIB_NODE_INDEX_INVALID)
+    return;
+  list = fib_entry_get_path_list_for_source (fei, hns_fib_source ());
+  if (list == FIB_NODE_INDEX_INVALID)
+    return;
+  fib_path_list_walk_w_ext (list, 0, fib_path_encode, &walk);
+  vec_foreach (p, walk.rpaths)
+    {
+      hns_path_t out = { .sw_if_index = p->frp_sw_if_index, .weight = p->frp_weight };
+      if (p->frp_flags & FIB_ROUTE_PATH_DROP)
+	out.flags |= HNS_PATH_DROP;
+      if (p->frp_flags & FIB_ROUTE_PATH_ICMP_UNREACH)
+	out.flags |= HNS_PATH_UNREACHABLE;
+      if (p->frp_flags & FIB_ROUTE_PATH_ICMP_PROHIBIT)
+	out.flags |= HNS_PATH_PROHIBIT;
+      /* An attached host is kept with itself as the gateway. */
+      if (!ip46_address_is_zero (&p->frp_addr) &&
+	  !(fib_prefix_is_host (&pfx) && !ip46_address_cmp (&p->frp_addr, &pfx.fp_addr)))
+	{
+	  if (p->frp_proto == DPO_PROTO_IP6)
+	    {
+	      out.flags |= HNS_PATH_GATEWAY6;
+	      clib_memcpy (out.gateway, &p->frp_addr.ip6, 16);
+	    }
+	  else
+	    {
+	      out.flags |= HNS_PATH_GATEWAY;
+	      clib_memcpy (out.gateway, &p->frp_addr.ip4, 4);
+	    }
+	}
+      fn (ctx, &out);
+    }
+  vec_free (walk.rpaths);
+}
+
+typedef struct
+{
+  hns_prefix_fn fn;
+  void *ctx;
+} hns_ours_walk_t;
+
+static fib_table_walk_rc_t
+hns_ours_visit (fib_node_index_t fei, void *arg)
+{
+  hns_ours_walk_t *w = arg;
+  const fib_prefix_t *pfx = fib_entry_get_prefix (fei);
+  if (fib_entry_is_sourced (fei, hns_fib_source ()))
+    w->fn (w->ctx,
+	   pfx->fp_proto == FIB_PROTOCOL_IP6 ? pfx->fp_addr.ip6.as_u8 : pfx->fp_addr.ip4.as_u8,
+	   pfx->fp_len);
+  return FIB_TABLE_WALK_CONTINUE;
+}
+
+void
+hns_routes_ours (u32 fib_index, int is_ip6, hns_prefix_fn fn, void *ctx)
+{
+  hns_ours_walk_t w = { .fn = fn, .ctx = ctx };
+  fib_table_walk (fib_index, is_ip6 ? FIB_PROTOCOL_IP6 : FIB_PROTOCOL_IP4, hns_ours_visit, &w);
 }

@@ -47,3 +47,36 @@ hns_register_interface_deleted (hns_interface_deleted_fn fn)
   elt.fp = (void *) hns_sw_interface_add_del;
   vnm->sw_interface_add_del_functions[VNET_ITF_FUNC_PRIORITY_LOW] = &elt;
 }
+
+static hns_config_fn config_fn;
+
+static clib_error_t *
+hns_config (vlib_main_t *vm, unformat_input_t *input)
+{
+  u8 *text = 0;
+  clib_error_t *error;
+  while (unformat_check_input (input) != UNFORMAT_END_OF_INPUT)
+    {
+      uword c = unformat_get_input (input);
+      if (c == UNFORMAT_END_OF_INPUT)
+	break;
+      vec_add1 (text, c);
+    }
+  error = config_fn (vm, text, vec_len (text));
+  vec_free (text);
+  return error;
+}
+
+void
+hns_register_config (const char *name, hns_config_fn fn)
+{
+  /* What VLIB_EARLY_CONFIG_FUNCTION makes; the list keeps the pointer. */
+  static vlib_config_function_runtime_t config;
+  vlib_global_main_t *vgm = vlib_get_global_main ();
+  config_fn = fn;
+  config.function = hns_config;
+  config.is_early = 1;
+  strncpy (config.name, name, sizeof (config.name) - 1);
+  config.next_registration = vgm->config_function_registrations;
+  vgm->config_function_registrations = &config;
+}

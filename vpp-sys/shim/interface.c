@@ -32,6 +32,7 @@ hns_interface (u32 sw_if_index, hns_interface_t *out)
 		     (si->type == VNET_SW_INTERFACE_TYPE_HARDWARE ||
 		      si->type == VNET_SW_INTERFACE_TYPE_SUB);
   out->is_admin_up = (si->flags & VNET_SW_INTERFACE_FLAG_ADMIN_UP) != 0;
+  out->is_link_up = (hi->flags & VNET_HW_INTERFACE_FLAG_LINK_UP) != 0;
   out->is_unnumbered = (si->flags & VNET_SW_INTERFACE_FLAG_UNNUMBERED) != 0;
   out->is_l2 = vnet_sw_interface_is_valid (vnm, sw_if_index) &&
 	       vec_len (l2input_main.configs) > sw_if_index &&
@@ -103,6 +104,53 @@ hns_interface_accept_all (u32 sw_if_index)
   vnet_main_t *vnm = vnet_get_main ();
   vnet_hw_interface_t *hi = vnet_get_sup_hw_interface (vnm, sw_if_index);
   return ethernet_set_flags (vnm, hi->hw_if_index, ETHERNET_INTERFACE_FLAG_ACCEPT_ALL) != ~0;
+}
+
+int
+hns_interface_set_promiscuous (u32 sw_if_index, int on)
+{
+  vnet_main_t *vnm = vnet_get_main ();
+  vnet_hw_interface_t *hi = vnet_get_sup_hw_interface (vnm, sw_if_index);
+  /* ~0 as well where the driver takes every frame anyhow (af-packet): what
+   * counts is whether ethernet-input checks the MAC. */
+  ethernet_set_flags (vnm, hi->hw_if_index,
+		      on ? ETHERNET_INTERFACE_FLAG_ACCEPT_ALL :
+			   ETHERNET_INTERFACE_FLAG_DEFAULT_L3);
+  return hns_interface_is_promiscuous (sw_if_index) == (on != 0);
+}
+
+int
+hns_interface_is_promiscuous (u32 sw_if_index)
+{
+  vnet_hw_interface_t *hi = vnet_get_sup_hw_interface (vnet_get_main (), sw_if_index);
+  ethernet_interface_t *ei = ethernet_get_interface (&ethernet_main, hi->hw_if_index);
+  return ei && (ei->flags & ETHERNET_INTERFACE_FLAGS_SET_OPN_MASK) ==
+		 ETHERNET_INTERFACE_FLAG_ACCEPT_ALL;
+}
+
+uword
+hns_interface_set_hw_mtu (u32 sw_if_index, u32 mtu, u8 *error, uword room)
+{
+  vnet_main_t *vnm = vnet_get_main ();
+  vnet_hw_interface_t *hi = vnet_get_sup_hw_interface (vnm, sw_if_index);
+  return hns_error_take (vnet_hw_interface_set_mtu (vnm, hi->hw_if_index, mtu), error, room);
+}
+
+uword
+hns_interface_set_mac (u32 sw_if_index, const u8 *mac, u8 *error, uword room)
+{
+  vnet_main_t *vnm = vnet_get_main ();
+  vnet_hw_interface_t *hi = vnet_get_sup_hw_interface (vnm, sw_if_index);
+  return hns_error_take (vnet_hw_interface_change_mac_address (vnm, hi->hw_if_index, mac), error,
+			 room);
+}
+
+void
+hns_interfaces (hns_interface_fn fn, void *ctx)
+{
+  vnet_sw_interface_t *si;
+  pool_foreach (si, vnet_get_main ()->interface_main.sw_interfaces)
+    fn (ctx, si->sw_if_index);
 }
 
 void

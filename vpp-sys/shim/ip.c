@@ -15,6 +15,31 @@ hns_addresses (u32 sw_if_index, hns_address_fn fn, void *ctx)
   }));
 }
 
+uword
+hns_address (vlib_main_t *vm, u32 sw_if_index, int is_ip6, const u8 *address, u8 len, int is_del,
+	     u8 *error, uword room)
+{
+  ip4_address_t a4;
+  ip6_address_t a6;
+  if (is_ip6)
+    {
+      clib_memcpy (&a6, address, 16);
+      return hns_error_take (ip6_add_del_interface_address (vm, sw_if_index, &a6, len, is_del),
+			     error, room);
+    }
+  clib_memcpy (&a4, address, 4);
+  return hns_error_take (ip4_add_del_interface_address (vm, sw_if_index, &a4, len, is_del), error,
+			 room);
+}
+
+int
+hns_ip6_set_link_local (u32 sw_if_index, const u8 *address)
+{
+  ip6_address_t a6;
+  clib_memcpy (&a6, address, 16);
+  return ip6_link_set_local_address (sw_if_index, &a6);
+}
+
 int
 hns_ip6_enable (u32 sw_if_index)
 {

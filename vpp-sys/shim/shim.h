@@ -19,6 +19,8 @@ void hns_register_init (hns_init_fn fn);
 void hns_register_main_loop_exit (hns_init_fn fn);
 typedef void (*hns_interface_deleted_fn) (u32 sw_if_index);
 void hns_register_interface_deleted (hns_interface_deleted_fn fn);
+typedef clib_error_t *(*hns_config_fn) (vlib_main_t *vm, const u8 *text, uword len);
+void hns_register_config (const char *name, hns_config_fn fn);
 
 /* cli.c */
 typedef clib_error_t *(*hns_cli_fn) (vlib_main_t *vm, unformat_input_t *input,
@@ -27,6 +29,8 @@ void hns_register_cli (char *path, char *short_help, hns_cli_fn fn, uword arg);
 uword hns_cli_arg (vlib_cli_command_t *cmd);
 u8 *hns_cli_rest_of_line (unformat_input_t *input);
 void hns_cli_output (vlib_main_t *vm, const u8 *text, uword len);
+int hns_cli_exists (const char *path);
+int hns_cli_call (vlib_main_t *vm, const char *path, const char *rest, u8 *out, uword room);
 
 /* error.c, vec.c */
 clib_error_t *hns_error (const u8 *text, uword len);
@@ -105,6 +109,7 @@ typedef struct
   u32 table6;
   u8 is_ethernet;
   u8 is_admin_up;
+  u8 is_link_up;
   u8 is_unnumbered;
   u8 is_l2;
   u8 mac[6];
@@ -118,6 +123,12 @@ void hns_interface_counters (u32 sw_if_index, u64 *rx_packets, u64 *tx_packets);
 int hns_interface_set_admin (u32 sw_if_index, int up, u8 *error, uword room);
 void hns_interface_set_mtu (u32 sw_if_index, u32 mtu);
 int hns_interface_accept_all (u32 sw_if_index);
+int hns_interface_set_promiscuous (u32 sw_if_index, int on);
+int hns_interface_is_promiscuous (u32 sw_if_index);
+uword hns_interface_set_hw_mtu (u32 sw_if_index, u32 mtu, u8 *error, uword room);
+uword hns_interface_set_mac (u32 sw_if_index, const u8 *mac, u8 *error, uword room);
+typedef void (*hns_interface_fn) (void *ctx, u32 sw_if_index);
+void hns_interfaces (hns_interface_fn fn, void *ctx);
 void hns_interface_set_tag (u32 sw_if_index, const char *tag);
 void hns_interface_clear_tag (u32 sw_if_index);
 int hns_interface_unnumbered (u32 sw_if_index, u32 lender, int enable);
@@ -126,6 +137,9 @@ int hns_bind_table (u32 sw_if_index, int is_ip6, u32 table_id);
 /* ip.c */
 typedef void (*hns_address_fn) (void *ctx, int is_ip6, const u8 *address, u8 len);
 void hns_addresses (u32 sw_if_index, hns_address_fn fn, void *ctx);
+uword hns_address (vlib_main_t *vm, u32 sw_if_index, int is_ip6, const u8 *address, u8 len,
+		   int is_del, u8 *error, uword room);
+int hns_ip6_set_link_local (u32 sw_if_index, const u8 *address);
 int hns_ip6_enable (u32 sw_if_index);
 int hns_ip6_disable (u32 sw_if_index);
 int hns_ip6_link_local (u32 sw_if_index, u8 *address);
@@ -136,6 +150,32 @@ int hns_ra_is_sent (u32 sw_if_index);
 typedef void (*hns_route_fn) (void *ctx, int is_ip6, const u8 *prefix, u8 len, u32 entry,
 			      const u8 *gateway, u8 weight);
 void hns_routes_through (u32 sw_if_index, hns_route_fn fn, void *ctx);
+/* A path of a route of ours: flags, then what it leads to. */
+#define HNS_PATH_GATEWAY     1
+#define HNS_PATH_GATEWAY6    2
+#define HNS_PATH_DROP	     4
+#define HNS_PATH_UNREACHABLE 8
+#define HNS_PATH_PROHIBIT    16
+typedef struct
+{
+  u32 flags;
+  u32 sw_if_index;
+  u8 gateway[16];
+  u8 weight;
+} hns_path_t;
+#define HNS_ROUTE_OURS 1
+#define HNS_ROUTE_BEST 2
+void hns_route_add (u32 fib_index, int is_ip6, const u8 *prefix, u8 len, const hns_path_t *paths,
+		    u32 n);
+void hns_route_remove (u32 fib_index, int is_ip6, const u8 *prefix, u8 len,
+		       const hns_path_t *paths, u32 n);
+u32 hns_route_state (u32 fib_index, int is_ip6, const u8 *prefix, u8 len, u8 *best_source,
+		     uword room);
+typedef void (*hns_path_fn) (void *ctx, const hns_path_t *path);
+void hns_route_paths (u32 fib_index, int is_ip6, const u8 *prefix, u8 len, hns_path_fn fn,
+		      void *ctx);
+typedef void (*hns_prefix_fn) (void *ctx, const u8 *prefix, u8 len);
+void hns_routes_ours (u32 fib_index, int is_ip6, hns_prefix_fn fn, void *ctx);
 
 /* punt.c */
 int hns_punt_redirect_find (int is_ip6, u32 rx);
@@ -170,6 +210,24 @@ int hns_tap_plugin_is_loaded (void);
 int hns_tap_create (vlib_main_t *vm, hns_tap_create_t *args);
 int hns_tap_delete (vlib_main_t *vm, u32 sw_if_index);
 int hns_lcp_pair_exists (u32 sw_if_index);
+
+/* uplink.c: VPP's interfaces on devices of the PCI bus */
+int hns_plugin_is_loaded (const char *plugin);
+typedef struct
+{
+  u32 sw_if_index;
+  i32 rv;
+  u8 error[256];
+} hns_created_t;
+int hns_pci_address (const char *text, u32 *address);
+void hns_virtio_create (vlib_main_t *vm, u32 address, hns_created_t *out);
+int hns_virtio_delete (vlib_main_t *vm, u32 sw_if_index);
+typedef void (*hns_name_fn) (void *ctx, const char *name);
+void hns_dev_drivers (hns_name_fn fn, void *ctx);
+int hns_barrier_is_held (vlib_main_t *vm);
+void hns_dev_create (vlib_main_t *vm, const char *id, const char *driver, const char *if_name,
+		     hns_created_t *out);
+void hns_dev_delete (vlib_main_t *vm, const char *id, hns_created_t *out);
 
 /* driver.c: the device class of our own TAP driver */
 typedef struct
