@@ -2,11 +2,12 @@
 //! disk. The only room that names a netlink crate.
 //!
 //! Everything here may block and changes the namespace of the calling thread
-//! for a while, so it runs on the helper thread alone. `sys` holds the four
+//! for a while, so it runs on the helper thread alone. `sys` holds the
 //! ioctls that nix has no safe wrapper of, and is the only file of the room
 //! with `unsafe`.
 #![deny(unsafe_code)]
 
+mod captured;
 mod client;
 mod error;
 mod host;
@@ -20,6 +21,7 @@ mod tun;
 mod verify;
 mod wire;
 
+pub use captured::{Dressing, capture, differences, host_config, restore, restore_first};
 pub use client::Netlink;
 pub use error::Error;
 pub use host::Host;

@@ -16,6 +16,9 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::error::Error;
 
+mod raw;
+pub(super) use raw::RawRequest;
+
 /// How long the kernel may take to answer. It works on a request inside
 /// `send`, so the answer is there at once; this only keeps a thread from
 /// hanging for ever.

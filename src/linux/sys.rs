@@ -68,7 +68,32 @@ pub(super) fn disable_tx_checksum_offload(socket: impl AsFd, name: &IfName) -> n
     Ok(())
 }
 
+/// Where the device is on its bus, as its driver says (`ETHTOOL_GDRVINFO`);
+/// empty where it is on none. `socket` as above.
+pub(super) fn bus_address(socket: impl AsFd, name: &IfName) -> nix::Result<String> {
+    let mut info = EthtoolDriver { command: ETHTOOL_GDRVINFO, before: [0; 96], bus: [0; 32], after: [0; 64] };
+    let data = std::ptr::from_mut(&mut info).cast();
+    let request = ifreq(name, nix::libc::__c_anonymous_ifr_ifru { ifru_data: data });
+    // SAFETY: the socket is open while it is borrowed; the kernel reads one
+    // ifreq and fills the structure that it points to, both on this stack.
+    unsafe { raw::ethtool(socket.as_fd().as_raw_fd(), &raw const request) }?;
+    let text = info.bus.split(|byte| *byte == 0).next().unwrap_or_default();
+    Ok(String::from_utf8_lossy(text).into_owned())
+}
+
+const ETHTOOL_GDRVINFO: u32 = 0x03;
 const ETHTOOL_STXCSUM: u32 = 0x17;
+
+/// `struct ethtool_drvinfo` of linux/ethtool.h.
+#[repr(C)]
+struct EthtoolDriver {
+    command: u32,
+    /// Driver, its version, the firmware's: 32 bytes each.
+    before: [u8; 96],
+    bus: [u8; 32],
+    /// The ROM's version and counts.
+    after: [u8; 64],
+}
 
 /// `struct ethtool_value` of linux/ethtool.h.
 #[repr(C)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::Ipv6Addr;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -15,6 +16,10 @@ use super::{IfName, MacAddr};
 /// interface numbers in them are those of the capture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Captured {
+    /// When, in whole seconds since boot (`CLOCK_BOOTTIME`): lifetimes in the
+    /// messages are those that remained then.
+    #[serde(default)]
+    pub taken_at: u64,
     /// The device itself.
     pub link: CapturedLink,
     /// Its addresses (`RTM_NEWADDR`), in the kernel's own order: a primary
@@ -32,7 +37,8 @@ pub struct Captured {
     /// Permanent neighbours and neighbour proxies (`RTM_NEWNEIGH`).
     pub neighbours: Vec<RawMessage>,
     /// The device's own sysctls below `net`, such as `ipv4/conf/rp_filter`
-    /// (the device's name left out), with their values.
+    /// (the device's name left out), with their values. Without
+    /// `addr_gen_mode`, which the link has.
     pub sysctls: BTreeMap<String, String>,
     /// Where the device is on the PCI bus, if it is on it.
     pub pci: Option<PciDevice>,
@@ -68,6 +74,10 @@ pub struct CapturedLink {
     pub group: u32,
     /// How the kernel makes its IPv6 link-local address (`IN6_ADDR_GEN_MODE_*`).
     pub addr_gen_mode: Option<u8>,
+    /// The interface identifier that it takes in prefixes that routers
+    /// announce (`ip token`), where one was set.
+    #[serde(default)]
+    pub token: Option<Ipv6Addr>,
     /// What made it, such as `veth`; `None` for hardware.
     pub kind: Option<String>,
     /// The VLAN id, where it is a VLAN.

@@ -9,6 +9,7 @@
     reason = "a test fails by panicking, and its code is read, not documented"
 )]
 
+mod captured;
 mod child;
 #[cfg(feature = "faults")]
 mod faults;
