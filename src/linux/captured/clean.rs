@@ -141,6 +141,12 @@ pub(super) fn onlink(body: &[u8]) -> Option<Vec<u8>> {
     (out != body).then_some(out)
 }
 
+/// What the kernel takes of an object beside its device and its resilience;
+/// it refuses anything else that it shows (rtm_nh_policy_new in
+/// net/ipv4/nexthop.c): id, group, the group's type, blackhole, gateway,
+/// encapsulation, FDB.
+const NHA_TAKEN: [u16; 8] = [1, 2, 3, 4, 6, 7, 8, 11];
+
 /// The next-hop object to add.
 pub(super) fn nexthop(message: &RawMessage, moved: Move) -> Vec<u8> {
     let mut body = rewrite(&message.0, NHMSG, |attr| match attr.kind() {
@@ -149,7 +155,8 @@ pub(super) fn nexthop(message: &RawMessage, moved: Move) -> Vec<u8> {
             let shown = |inner: &Attr<'_>| inner.kind() == nha::RES_GROUP_UNBALANCED_TIME;
             Some(rewrite(attr.value, 0, |inner| (!shown(inner)).then(|| inner.value.to_vec())))
         }
-        _ => Some(attr.value.to_vec()),
+        kind if NHA_TAKEN.contains(&kind) => Some(attr.value.to_vec()),
+        _ => None,
     });
     // The scope is shown only.
     put(&mut body, 1, &[0]);

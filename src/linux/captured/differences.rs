@@ -40,17 +40,17 @@ pub(super) fn of_dressed(want: &Captured, have: &Captured, dressing: Dressing) -
             |message| (normal::nexthop(message, captured.link.index), format!("next-hop object {}", named(message)));
         captured.nexthops.iter().map(key).collect::<Vec<_>>()
     };
-    both_ways(nexthops(want), nexthops(have), &mut found);
+    both_ways(&nexthops(want), &nexthops(have), &mut found);
     let rules = |captured: &Captured| {
         let key = |message| (normal::rule(message), format!("policy rule {message:?}"));
         captured.rules.iter().map(key).collect::<Vec<_>>()
     };
-    both_ways(rules(want), rules(have), &mut found);
+    both_ways(&rules(want), &rules(have), &mut found);
     let neighbours = |captured: &Captured| {
         let key = |message| (normal::neighbour(message), neighbour_words(message));
         captured.neighbours.iter().map(key).collect::<Vec<_>>()
     };
-    both_ways(neighbours(want), neighbours(have), &mut found);
+    both_ways(&neighbours(want), &neighbours(have), &mut found);
     found
 }
 
@@ -89,9 +89,10 @@ fn link(want: &Captured, have: &Captured, dressing: Dressing, found: &mut Vec<St
     let mode = |mode: &Option<u8>| debug(&mode.map(u32::from));
     one("IPv6 address generation mode", &w.addr_gen_mode, &h.addr_gen_mode, mode, found);
     one("IPv6 token", &w.token, &h.token, |token| format!("{token:?}"), found);
-    let names =
-        |names: &[String]| names.iter().map(|name| (name.clone(), format!("alternative name {name}"))).collect();
-    both_ways(names(&w.altnames), names(&h.altnames), found);
+    let names = |names: &[String]| -> Vec<(String, String)> {
+        names.iter().map(|name| (name.clone(), format!("alternative name {name}"))).collect()
+    };
+    both_ways(&names(&w.altnames), &names(&h.altnames), found);
 }
 
 fn sysctls(want: &Captured, have: &Captured, dressing: Dressing, found: &mut Vec<String>) {
@@ -131,7 +132,7 @@ fn addresses(want: &Captured, have: &Captured, elapsed: u32, found: &mut Vec<Str
         let word = |(key, view): &(Vec<u8>, Address)| (key.clone(), format!("{view} (flags {:#x})", view.flags));
         all.iter().map(word).collect::<Vec<_>>()
     };
-    both_ways(words(&wanted), words(&held), found);
+    both_ways(&words(&wanted), &words(&held), found);
     for (key, view) in &wanted {
         let Some((_, now)) = held.iter().find(|(other, _)| other == key) else { continue };
         let (preferred, valid) = now.lifetimes;
@@ -165,17 +166,17 @@ fn routes(want: &Captured, have: &Captured, elapsed: u32, found: &mut Vec<String
             }
         }
     }
-    both_ways(wanted, held, found);
+    both_ways(&wanted, &held, found);
 }
 
 /// What is missing, and what is there beside; each as often as it is.
-fn both_ways<K: Eq + Hash, W: Display>(want: Vec<(K, W)>, have: Vec<(K, W)>, found: &mut Vec<String>) {
+fn both_ways<K: Eq + Hash, W: Display>(want: &[(K, W)], have: &[(K, W)], found: &mut Vec<String>) {
     let mut count: HashMap<&K, i64> = HashMap::new();
-    for (key, _) in &have {
+    for (key, _) in have {
         *count.entry(key).or_default() += 1;
     }
     let mut missing = Vec::new();
-    for (key, words) in &want {
+    for (key, words) in want {
         let left = count.entry(key).or_default();
         *left -= 1;
         if *left < 0 {

@@ -17,6 +17,9 @@ use crate::model::{Prefix, RawMessage};
 /// What a table holds one route for.
 type Key = (Prefix, u8, u8, u32, u32);
 
+/// A route that is there, and what it is compared by.
+type Held = (Route, Option<Vec<u8>>);
+
 fn key(route: &Route) -> Key {
     (route.dst, route.src_len, route.tos, route.table, route.metric)
 }
@@ -88,7 +91,7 @@ fn beside_others(socket: &mut Socket, index: u32, requests: Vec<RawRequest>) -> 
     };
     let wanted: HashSet<Key> =
         requests.iter().filter_map(|request| Route::read(&RawMessage(request.body.clone()))).map(|r| key(&r)).collect();
-    let mut held: HashMap<Key, Vec<(Route, Option<Vec<u8>>)>> = HashMap::new();
+    let mut held: HashMap<Key, Vec<Held>> = HashMap::new();
     for message in &all {
         let Some(view) = Route::read(message).filter(|view| wanted.contains(&key(view))) else { continue };
         let normal = normal_route(message, index);

@@ -40,7 +40,6 @@ pub(super) mod ifa {
 
 pub(super) mod rta {
     pub(in super::super) const DST: u16 = 1;
-    pub(in super::super) const SRC: u16 = 2;
     pub(in super::super) const IIF: u16 = 3;
     pub(in super::super) const OIF: u16 = 4;
     pub(in super::super) const GATEWAY: u16 = 5;
@@ -92,7 +91,6 @@ pub(super) struct Address {
     pub(super) family: u8,
     pub(super) prefix_len: u8,
     pub(super) flags: u32,
-    pub(super) index: u32,
     /// The device's own.
     pub(super) local: IpAddr,
     /// The other side's on a point-to-point link, else the same.
@@ -125,7 +123,6 @@ impl Address {
             family: u8_at(body, 0),
             prefix_len: u8_at(body, 1),
             flags,
-            index: u32_at(body, 4)?,
             local: local.or(peer)?,
             peer: peer.or(local)?,
             broadcast,
