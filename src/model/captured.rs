@@ -32,6 +32,10 @@ pub struct Captured {
     /// device, but for those that the kernel makes from the addresses by
     /// itself, and ours.
     pub routes: Vec<RawMessage>,
+    /// Routes that the kernel would make from the addresses by itself, and
+    /// that were not there (`RTM_DELROUTE`).
+    #[serde(default)]
+    pub absent_routes: Vec<RawMessage>,
     /// Policy rules (`RTM_NEWRULE`) that name the device.
     pub rules: Vec<RawMessage>,
     /// Permanent neighbours and neighbour proxies (`RTM_NEWNEIGH`).

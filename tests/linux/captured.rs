@@ -112,9 +112,13 @@ const RICH: &str = "
     -6 addr add fd79::5/64 dev lab.eth0 metric 77 nodad
     -6 addr add fd80::5/128 dev lab.eth0 home
     -6 addr add fd81::5 peer fd81::6/128 dev lab.eth0 nodad
+    -6 addr add fd84::5 peer fd84::6/64 dev lab.eth0 nodad
+    -6 addr add fd85::5 peer fd85::6/64 dev lab.eth0 nodad noprefixroute
     -6 addr add fd82::5/64 dev lab.eth0 nodad preferred_lft 0
     -6 addr add fd83::5/64 dev lab.eth0 nodad
     -6 route del fd83::/64 dev lab.eth0
+    addr add 10.83.0.5/24 dev lab.eth0 metric 9
+    route del 10.83.0.0/24 dev lab.eth0
     route add 10.78.0.0/24 dev lab.eth0 proto kernel scope link src 10.78.0.5 metric 100
     -6 route add fd78::/64 dev lab.eth0 proto kernel metric 100
     route add default via 10.77.0.1 metric 100 proto dhcp src 10.77.0.5
@@ -201,6 +205,8 @@ fn dump() -> Vec<(String, serde_json::Value)> {
         &["neigh", "show", "proxy"],
     ] {
         let mut rows = ip(args);
+        // The other end sees whether the device is there.
+        rows.retain(|row| row["dev"].as_str().is_none_or(|dev| !dev.starts_with("peer")));
         for row in &mut rows {
             plain(row);
         }
@@ -359,6 +365,51 @@ fn ipv6_switched_off_stays_off_and_secrets_come_back() {
 }
 
 #[test]
+fn temporary_addresses_come_back_and_no_new_ones_with_them() {
+    let home = Home::bare();
+    std::fs::write(format!("/proc/sys/net/ipv6/conf/{NAME}/use_tempaddr"), "2").unwrap();
+    run("ip", &["link", "set", "dev", NAME, "up"]);
+    let lifetimes = ["valid_lft", "3000", "preferred_lft", "2000"];
+    run("ip", &[&["-6", "addr", "add", "fd77::5/64", "dev", NAME, "mngtmpaddr"][..], &lifetimes].concat());
+    settle();
+    let captured = home.capture();
+    let of = |link: &serde_json::Value| -> Vec<String> {
+        link["addr_info"].as_array().unwrap().iter().map(|info| info["local"].to_string()).collect()
+    };
+    let before = of(&ip(&["addr", "show", "dev", NAME])[0]);
+    assert_eq!(before.len(), 3, "{before:?}");
+    home.wipe();
+    assert_eq!(home.restore(&captured), Vec::<String>::new());
+    settle();
+    assert_eq!(of(&ip(&["addr", "show", "dev", NAME])[0]), before);
+    assert_eq!(home.restore(&captured), Vec::<String>::new());
+}
+
+#[test]
+fn a_port_of_a_bridge_is_one_again_and_a_lost_bridge_is_said() {
+    let home = Home::bare();
+    run("ip", &["link", "add", "dev", "br0", "type", "bridge"]);
+    run("ip", &["link", "set", "dev", NAME, "master", "br0", "up"]);
+    settle();
+    let captured = home.capture();
+    assert_eq!(captured.link.master.as_ref().map(|(_, name)| name.as_str()), Some("br0"));
+    home.wipe();
+    assert_eq!(home.restore(&captured), Vec::<String>::new());
+    assert_eq!(home.capture().link.master, captured.link.master);
+    // A TAP device in its place joins none.
+    home.send_away();
+    let (number, file) = tap();
+    assert_eq!(restore(&home.own, number, &captured, Dressing::Tap).unwrap(), Vec::<String>::new());
+    assert_eq!(home.capture().link.master, None);
+    drop(file);
+    home.bring_back();
+    run("ip", &["link", "del", "dev", "br0"]);
+    let left = home.restore(&captured);
+    assert!(left.iter().any(|line| line.contains("br0")), "{left:?}");
+    assert!(home.capture().link.up);
+}
+
+#[test]
 fn what_is_another_s_keeps_its_place_and_what_differs_is_said() {
     let home = Home::new();
     let captured = home.capture();
@@ -492,7 +543,7 @@ fn vpp_gets_what_it_can_hold_and_the_rest_is_named() {
         assert!(left.iter().any(|line| line.contains(wanted) && line.contains(why)), "{wanted}: {left:#?}");
     }
     let addresses: Vec<String> = config.addresses.iter().map(ToString::to_string).collect();
-    for wanted in ["10.77.0.5/24", "10.78.0.5/24", "10.79.0.1/32", "fd77::5/64", "fd83::5/128"] {
+    for wanted in ["10.77.0.5/24", "10.78.0.5/24", "10.79.0.1/32", "fd77::5/64", "fd83::5/128", "10.83.0.5/32"] {
         assert!(addresses.iter().any(|addr| addr == wanted), "{wanted}: {addresses:?}");
     }
     // Nothing of a damaged message is believed, and none stops the rest.

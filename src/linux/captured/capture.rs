@@ -1,6 +1,7 @@
 //! Read everything that Linux has on an interface.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 
 use nix::errno::Errno;
 use nix::time::ClockId;
@@ -40,8 +41,7 @@ const METRIC_ADDRCONF: u32 = 256;
 /// lifetimes that remain.
 ///
 /// Left out is what the kernel makes from the addresses by itself, and what
-/// is ours ([`ROUTE_PROTOCOL`]). An address whose prefix has no route is
-/// marked `noprefixroute`, so that none comes with it when it is given back.
+/// is ours ([`ROUTE_PROTOCOL`]).
 ///
 /// Fails when the device is not there, or changes all the time.
 pub fn capture(netns: &NetnsFile, name: &IfName) -> Result<Captured, Error> {
@@ -57,7 +57,7 @@ pub fn capture(netns: &NetnsFile, name: &IfName) -> Result<Captured, Error> {
 /// The same by its index, for a thread that is in the namespace.
 pub(super) fn read(socket: &mut Socket, index: u32) -> Result<Captured, Error> {
     let link = link::by_index(socket, index)?;
-    let mut addresses = addresses(socket, index)?;
+    let addresses = addresses(socket, index)?;
     let nexthops = nexthops(socket, index)?;
     let ids: HashSet<u32> = nexthops.iter().filter_map(Nexthop::read).map(|nexthop| nexthop.id).collect();
     let views: Vec<Address> = addresses.iter().filter_map(Address::read).collect();
@@ -76,9 +76,10 @@ pub(super) fn read(socket: &mut Socket, index: u32) -> Result<Captured, Error> {
             routes.push(message);
         }
     }
-    if link.up {
-        mark_without_route(&mut addresses, &made_prefixes);
-    }
+    // A device that is down has no routes; in a VRF they are in its table,
+    // which we do not know.
+    let absent_routes =
+        if link.up && link.master.is_none() { absent(&views, &made_prefixes, index) } else { Vec::new() };
     let sysctls = sysctl::read(&link.name);
     let pci = link::pci(socket.fd(), &link.name);
     Ok(Captured {
@@ -86,6 +87,7 @@ pub(super) fn read(socket: &mut Socket, index: u32) -> Result<Captured, Error> {
         addresses,
         nexthops,
         routes,
+        absent_routes,
         rules: rules(socket, link.name.as_str())?,
         neighbours: neighbours(socket, index)?,
         sysctls,
@@ -218,28 +220,28 @@ fn is_made_from(route: &Route, addresses: &[Address], in_vrf: bool) -> bool {
         RTN_BROADCAST => {
             is_in(RT_TABLE_LOCAL)
                 && same_family
-                    .any(|address| address.broadcast == Some(dst) || address.prefixes().iter().any(|p| is_edge(p, dst)))
+                    .any(|address| address.broadcast == Some(dst) || address.prefix().is_some_and(|p| is_edge(&p, dst)))
         }
         RTN_ANYCAST => {
-            is_in(RT_TABLE_LOCAL) && same_family.any(|a| a.prefixes().iter().any(|prefix| prefix.addr() == dst))
+            is_in(RT_TABLE_LOCAL)
+                && same_family.any(|address| address.prefix().is_some_and(|prefix| prefix.addr() == dst))
         }
         // All multicast groups: with the device itself.
         RTN_MULTICAST => is_in(RT_TABLE_LOCAL) && route.family == AF_INET6 && route.dst.prefix_len() == 8,
         RTN_UNICAST => {
-            is_in(RT_TABLE_MAIN)
-                && same_family.any(|address| {
-                    let usual = if route.family == AF_INET6 { METRIC_ADDRCONF } else { 0 };
-                    let metric = if address.metric == 0 { usual } else { address.metric };
-                    makes_prefix_route(address) && address.prefixes().contains(&route.dst) && route.metric == metric
-                })
+            let makes = |address: &Address| {
+                let by_prefix = makes_prefix_route(address) && address.prefix() == Some(route.dst);
+                (by_prefix || address.far_side() == Some(route.dst)) && route.metric == route_metric(address)
+            };
+            is_in(RT_TABLE_MAIN) && same_family.any(makes)
         }
         _ => false,
     }
 }
 
 /// The first or the last address of an IPv4 prefix.
-fn is_edge(prefix: &Prefix, addr: std::net::IpAddr) -> bool {
-    let (std::net::IpAddr::V4(first), std::net::IpAddr::V4(addr)) = (prefix.addr(), addr) else { return false };
+fn is_edge(prefix: &Prefix, addr: IpAddr) -> bool {
+    let (IpAddr::V4(first), IpAddr::V4(addr)) = (prefix.addr(), addr) else { return false };
     let hosts = u32::MAX.checked_shr(u32::from(prefix.prefix_len())).unwrap_or(0);
     addr == first || addr.to_bits() == first.to_bits() | hosts
 }
@@ -253,13 +255,52 @@ fn makes_prefix_route(address: &Address) -> bool {
     !address.has(ifa::F_NOPREFIXROUTE) && !is_secondary && !is_alone
 }
 
-fn mark_without_route(addresses: &mut [RawMessage], made: &HashSet<Prefix>) {
-    for message in addresses {
-        let Some(address) = Address::read(message) else { continue };
-        let has_route = address.prefixes().iter().any(|prefix| made.contains(prefix));
-        if makes_prefix_route(&address) && !has_route && !address.local.is_loopback() {
-            set_flags(message, address.flags | ifa::F_NOPREFIXROUTE);
+/// The routes to prefixes of addresses that are not there, as requests to
+/// delete them: taken away by hand, or never made for an address that a
+/// router gave without saying that the prefix is on the link.
+fn absent(addresses: &[Address], made: &HashSet<Prefix>, index: u32) -> Vec<RawMessage> {
+    /// RT_SCOPE_NOWHERE: any.
+    const ANY_SCOPE: u8 = 255;
+    /// RT_TABLE_MAIN.
+    const MAIN: u8 = 254;
+    let mut found: Vec<RawMessage> = Vec::new();
+    for address in addresses.iter().filter(|address| makes_prefix_route(address) && !address.local.is_loopback()) {
+        for prefix in address.prefix().into_iter().filter(|prefix| !made.contains(prefix)) {
+            // struct rtmsg.
+            let mut body = vec![
+                address.family,
+                prefix.prefix_len(),
+                0,
+                0,
+                MAIN,
+                RTPROT_KERNEL,
+                ANY_SCOPE,
+                RTN_UNICAST,
+                0,
+                0,
+                0,
+                0,
+            ];
+            match prefix.addr() {
+                IpAddr::V4(addr) => push(&mut body, rta::DST, &addr.octets()),
+                IpAddr::V6(addr) => push(&mut body, rta::DST, &addr.octets()),
+            }
+            push(&mut body, rta::OIF, &index.to_ne_bytes());
+            push(&mut body, rta::PRIORITY, &route_metric(address).to_ne_bytes());
+            let message = RawMessage(body);
+            if !found.contains(&message) {
+                found.push(message);
+            }
         }
+    }
+    found
+}
+
+/// The metric of the route that the kernel makes from it.
+fn route_metric(address: &Address) -> u32 {
+    match address.metric {
+        0 if address.family == AF_INET6 => METRIC_ADDRCONF,
+        metric => metric,
     }
 }
 

@@ -59,6 +59,14 @@ pub(super) fn address(message: &RawMessage, to: u32, elapsed: u32) -> Option<(Ve
 /// Flags of an address that say how it is, not what it is to be.
 pub(super) const STATES: u32 = ifa::F_OPTIMISTIC | ifa::F_DADFAILED | ifa::F_DEPRECATED | ifa::F_TENTATIVE;
 
+/// The request to take a route away that came with an address.
+pub(super) fn absent_route(message: &RawMessage, moved: Move) -> Vec<u8> {
+    rewrite(&message.0, RTMSG, |attr| match attr.kind() {
+        rta::OIF => Some(moved.attr(attr)),
+        _ => Some(attr.value.to_vec()),
+    })
+}
+
 /// The route to add; `None` when its time has run out.
 pub(super) fn route(message: &RawMessage, moved: Move, elapsed: u32) -> Option<Vec<u8>> {
     let view = Route::read(message)?;

@@ -34,6 +34,14 @@ pub(super) fn of_dressed(want: &Captured, have: &Captured, dressing: Dressing) -
     };
     addresses(want, have, elapsed, &mut found);
     routes(want, have, elapsed, &mut found);
+    let absent = |captured: &Captured| {
+        let words = |view: &Route| format!("that the kernel has no {view}, which it makes from an address,");
+        let key = |message| {
+            Route::read(message).map(|view| (normal::route(message, &view, captured.link.index), words(&view)))
+        };
+        captured.absent_routes.iter().filter_map(key).collect::<Vec<_>>()
+    };
+    both_ways(&absent(want), &absent(have), &mut found);
     let named = |message: &RawMessage| Nexthop::read(message).map_or(0, |nexthop| nexthop.id);
     let nexthops = |captured: &Captured| {
         let key =

@@ -29,21 +29,25 @@ pub fn host_config(captured: &Captured) -> (HostConfig, Vec<String>) {
 
 fn addresses(captured: &Captured, routes: &mut BTreeMap<Order, Route>, left: &mut Vec<String>) -> Vec<IfAddress> {
     let mut found: Vec<IfAddress> = Vec::new();
+    let absent: HashSet<Prefix> = captured.absent_routes.iter().filter_map(View::read).map(|view| view.dst).collect();
     for view in captured.addresses.iter().filter_map(Address::read) {
         if view.has(ifa::F_DADFAILED) {
             left.push(format!("{view}: somebody else has it (duplicate detection failed)"));
             continue;
         }
-        let Some(prefix) = Prefix::containing(view.peer, view.prefix_len) else { continue };
+        let Some(prefix) = view.prefix() else { continue };
         let full = if view.local.is_ipv4() { 32 } else { 128 };
-        let has_route = !view.has(ifa::F_NOPREFIXROUTE) || routes.contains_key(&order(&prefix));
+        let makes_route = !view.has(ifa::F_NOPREFIXROUTE) && !absent.contains(&prefix);
+        let has_route = makes_route || routes.contains_key(&order(&prefix));
         let mut len = if has_route { view.prefix_len } else { full };
-        if view.local != view.peer {
-            // VPP knows no other side: the way to it is a route.
+        // VPP knows no other side: the way to it is a route.
+        let mut far_side = view.far_side();
+        if view.local.is_ipv4() && view.local != view.peer {
             len = full;
-            if has_route {
-                routes.entry(order(&prefix)).or_insert_with(|| Route::via(prefix, None));
-            }
+            far_side = Some(prefix).filter(|_| makes_route);
+        }
+        if let Some(prefix) = far_side {
+            routes.entry(order(&prefix)).or_insert_with(|| Route::via(prefix, None));
         }
         if let Some(address) = IfAddress::new(view.local, len).filter(|address| !found.contains(address)) {
             found.push(address);

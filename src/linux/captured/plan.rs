@@ -8,10 +8,11 @@ use crate::linux::socket::RawRequest;
 use crate::model::{Captured, RawMessage};
 
 const RTM_NEWADDR: u16 = 20;
-pub(super) const RTM_NEWROUTE: u16 = 24;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
 const RTM_NEWNEIGH: u16 = 28;
 const RTM_NEWRULE: u16 = 32;
-pub(super) const RTM_NEWNEXTHOP: u16 = 104;
+const RTM_NEWNEXTHOP: u16 = 104;
 
 /// What is dressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,7 @@ pub enum Dressing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Address,
+    AbsentRoute,
     Nexthop,
     Route,
     Rule,
@@ -71,6 +73,10 @@ pub(super) fn steps(want: &Captured, index: u32, elapsed: u32) -> Vec<Step> {
         Step::State,
     ];
     addresses(want, index, elapsed, &mut steps);
+    for message in &want.absent_routes {
+        let what = "take a route away that came with an address".to_owned();
+        steps.push(send(Role::AbsentRoute, what, RTM_DELROUTE, 0, clean::absent_route(message, moved)));
+    }
     let create = NLM_F_CREATE | NLM_F_EXCL;
     for message in &want.nexthops {
         let id = Nexthop::read(message).map_or(0, |nexthop| nexthop.id);

@@ -295,7 +295,7 @@ impl<'a> Restorer<'a> {
                 }
                 (Role::Nexthop, Some(Errno::EEXIST)) => there.push(request.clone()),
                 // The kernel compares rules before it says so.
-                (Role::Rule, Some(Errno::EEXIST)) => {}
+                (Role::AbsentRoute, Some(Errno::ESRCH)) | (Role::Rule, Some(Errno::EEXIST)) => {}
                 _ => self.problem(&error),
             }
         }

@@ -135,14 +135,16 @@ impl Address {
         self.flags & flag != 0
     }
 
-    /// The prefixes that the kernel makes a route to, were it not told
-    /// otherwise.
-    pub(super) fn prefixes(&self) -> Vec<Prefix> {
-        let mut found: Vec<Prefix> = Prefix::containing(self.peer, self.prefix_len).into_iter().collect();
-        if self.family == AF_INET6 {
-            found.extend(Prefix::containing(self.local, self.prefix_len).filter(|prefix| !found.contains(prefix)));
-        }
-        found
+    /// The prefix that the kernel makes a route to, were it not told otherwise:
+    /// of IPv4 the other side's, where there is one.
+    pub(super) fn prefix(&self) -> Option<Prefix> {
+        Prefix::containing(if self.family == AF_INET6 { self.local } else { self.peer }, self.prefix_len)
+    }
+
+    /// The other side, to which IPv6 makes a route in any case, a moment after
+    /// the address is usable (__ipv6_ifa_notify in net/ipv6/addrconf.c).
+    pub(super) fn far_side(&self) -> Option<Prefix> {
+        Prefix::containing(self.peer, 128).filter(|_| self.family == AF_INET6 && self.local != self.peer)
     }
 }
 
