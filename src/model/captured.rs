@@ -48,6 +48,45 @@ pub struct Captured {
     pub pci: Option<PciDevice>,
 }
 
+/// The sysctl that follows the device's MTU unless it was set lower.
+const IP6_MTU: &str = "ipv6/conf/mtu";
+
+impl Captured {
+    /// What the device is to have when it comes home: all that the TAP device
+    /// in its place carried last, but what a TAP device cannot stand for (MAC,
+    /// MTU, kind, VLAN, master, PCI).
+    #[must_use]
+    pub fn carried_by(&self, tap: Self) -> Self {
+        let device = self.link.clone();
+        let mut carried = Self { pci: self.pci.clone(), ..tap };
+        if carried.follows_mtu(IP6_MTU)
+            && let Some(mtu) = carried.sysctls.get_mut(IP6_MTU)
+        {
+            *mtu = device.mtu.to_string();
+        }
+        carried.link = CapturedLink {
+            // The messages are the TAP device's, and so is the number in them.
+            index: carried.link.index,
+            up: carried.link.up,
+            promisc: carried.link.promisc,
+            allmulti: carried.link.allmulti,
+            alias: carried.link.alias,
+            altnames: carried.link.altnames,
+            txqlen: carried.link.txqlen,
+            group: carried.link.group,
+            addr_gen_mode: carried.link.addr_gen_mode,
+            token: carried.link.token,
+            ..device
+        };
+        carried
+    }
+
+    /// Whether a sysctl is no setting, but the device's MTU.
+    pub fn follows_mtu(&self, key: &str) -> bool {
+        key == IP6_MTU && self.sysctls.get(key).is_some_and(|value| *value == self.link.mtu.to_string())
+    }
+}
+
 /// A network device as it was captured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CapturedLink {
@@ -148,6 +187,31 @@ impl<'de> Deserialize<'de> for RawMessage {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+
+    fn captured(name: &str, index: u32, mtu: u32, ip6_mtu: u32) -> Captured {
+        let json = format!(
+            r#"{{"link": {{"name": "{name}", "index": {index}, "mac": "02:00:00:00:00:{index:02}", "permanent_mac": null,
+                "mtu": {mtu}, "up": true, "promisc": false, "allmulti": false, "alias": "{name}", "altnames": [],
+                "txqlen": 1000, "group": 0, "addr_gen_mode": 0, "kind": null, "vlan_id": null, "parent": null,
+                "master": null}},
+                "addresses": [], "nexthops": [], "routes": ["0{index}"], "rules": [], "neighbours": [],
+                "sysctls": {{"ipv6/conf/mtu": "{ip6_mtu}"}}, "pci": null}}"#
+        );
+        serde_json::from_str(&json).unwrap()
+    }
+
+    #[test]
+    fn what_the_tap_carried_goes_home_on_the_devices_own_identity() {
+        let device = captured("eth0", 3, 9000, 9000);
+        let home = device.carried_by(captured("tap", 7, 1500, 1500));
+        assert_eq!((home.link.name.as_str(), home.link.mac, home.link.mtu), ("eth0", device.link.mac, 9000));
+        assert_eq!((home.link.index, home.link.alias.as_deref()), (7, Some("tap")));
+        assert_eq!(home.routes, [RawMessage(vec![7])]);
+        assert_eq!(home.sysctls["ipv6/conf/mtu"], "9000");
+        // A lower one was set by somebody.
+        let home = device.carried_by(captured("tap", 7, 1500, 1300));
+        assert_eq!(home.sysctls["ipv6/conf/mtu"], "1300");
+    }
 
     #[test]
     fn messages_are_written_as_digits_and_read_back() {

@@ -292,14 +292,16 @@ fn a_tap_in_its_place_is_dressed_the_same() {
     let (number, file) = tap();
     run("ip", &["link", "set", "dev", NAME, "address", "02:fe:77:01:02:03", "mtu", "1400"]);
     assert_eq!(restore(&home.own, number, &captured, Dressing::Tap).unwrap(), Vec::<String>::new());
-    std::fs::write(format!("/proc/sys/net/ipv6/conf/{NAME}/mtu"), "1390").unwrap();
     let dressed = home.capture();
     assert_eq!(differences(&captured, &dressed), Vec::<String>::new());
     same(&before, &dump());
-    // And what the tap has goes home.
+    // And what the tap has goes home, what came meanwhile too.
+    run("ip", &["route", "add", "10.123.0.0/16", "via", "10.77.0.1"]);
+    let dressed = captured.carried_by(home.capture());
     drop(file);
     home.bring_back();
     assert_eq!(home.restore(&dressed), Vec::<String>::new());
+    run("ip", &["route", "del", "10.123.0.0/16", "via", "10.77.0.1"]);
     assert_eq!(differences(&captured, &home.capture()), Vec::<String>::new());
     same(&before, &dump());
 }

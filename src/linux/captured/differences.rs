@@ -106,7 +106,7 @@ fn link(want: &Captured, have: &Captured, dressing: Dressing, found: &mut Vec<St
 fn sysctls(want: &Captured, have: &Captured, dressing: Dressing, found: &mut Vec<String>) {
     for (key, value) in &want.sysctls {
         // The MTU of IPv6 goes with the device's.
-        if dressing == Dressing::Tap && key == "ipv6/conf/mtu" {
+        if dressing == Dressing::Tap && want.follows_mtu(key) {
             continue;
         }
         match have.sysctls.get(key) {

@@ -269,7 +269,7 @@ impl<'a> Restorer<'a> {
 
     fn sysctls(&mut self, all: bool) {
         for (key, value) in &self.want.sysctls {
-            if self.dressing == Dressing::Tap && key == "ipv6/conf/mtu" {
+            if self.dressing == Dressing::Tap && self.want.follows_mtu(key) {
                 continue;
             }
             let makes_addresses = key == USE_TEMPADDR && value.parse().is_ok_and(|value: i32| value > 0);
