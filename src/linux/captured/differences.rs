@@ -25,7 +25,7 @@ pub fn differences(want: &Captured, have: &Captured) -> Vec<String> {
 
 /// The same but for what that dressing leaves to its caller.
 pub(super) fn of_dressed(want: &Captured, have: &Captured, dressing: Dressing) -> Vec<String> {
-    let mut found = Vec::new();
+    let mut found = unreadable(want);
     link(want, have, dressing, &mut found);
     sysctls(want, have, dressing, &mut found);
     let elapsed = match want.taken_at {
@@ -60,6 +60,14 @@ pub(super) fn of_dressed(want: &Captured, have: &Captured, dressing: Dressing) -
     };
     both_ways(&neighbours(want), &neighbours(have), &mut found);
     found
+}
+
+/// Messages that no kernel wrote: nothing can be made of them.
+fn unreadable(want: &Captured) -> Vec<String> {
+    let addresses = want.addresses.iter().filter(|message| Address::read(message).is_none());
+    let routes = want.routes.iter().chain(&want.absent_routes).filter(|message| Route::read(message).is_none());
+    let nexthops = want.nexthops.iter().filter(|message| Nexthop::read(message).is_none());
+    addresses.chain(routes).chain(nexthops).map(|message| format!("message {message:?} cannot be read")).collect()
 }
 
 fn neighbour_words(message: &RawMessage) -> String {
@@ -202,6 +210,65 @@ fn both_ways<K: Eq + Hash, W: Display>(want: &[(K, W)], have: &[(K, W)], found: 
         found.extend(all.iter().take(NAMED).map(|words| format!("{words} {what}")));
         if all.len() > NAMED {
             found.push(format!("and {} more like it: {what}", all.len() - NAMED));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::linux::captured::{host_config, plan};
+
+    fn captured(messages: &[Vec<u8>]) -> Captured {
+        let json = r#"{"link": {"name": "eth0", "index": 3, "mac": "02:00:00:00:00:01", "permanent_mac": null,
+            "mtu": 1500, "up": true, "promisc": false, "allmulti": false, "alias": null, "altnames": [],
+            "txqlen": 1000, "group": 0, "addr_gen_mode": 0, "kind": null, "vlan_id": null, "parent": null,
+            "master": null}, "addresses": [], "nexthops": [], "routes": [], "rules": [], "neighbours": [],
+            "sysctls": {}, "pci": null}"#;
+        let mut captured: Captured = serde_json::from_str(json).unwrap();
+        let messages: Vec<RawMessage> = messages.iter().cloned().map(RawMessage).collect();
+        captured.addresses.clone_from(&messages);
+        captured.nexthops.clone_from(&messages);
+        captured.routes.clone_from(&messages);
+        captured.absent_routes.clone_from(&messages);
+        captured.rules.clone_from(&messages);
+        captured.neighbours = messages;
+        captured
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said() {
+        let damaged = captured(&[vec![2, 24, 0]]);
+        assert_eq!(differences(&damaged, &damaged).len(), 4);
+        assert!(differences(&captured(&[]), &captured(&[])).is_empty());
+    }
+
+    #[test]
+    fn lifetimes_are_compared_by_what_should_remain() {
+        assert!(lives_as_long(100, 60, 40) && lives_as_long(100, 62, 40) && lives_as_long(INFINITY, INFINITY, 40));
+        assert!(!lives_as_long(100, 100, 40) && !lives_as_long(100, INFINITY, 0) && !lives_as_long(INFINITY, 9, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(
+            family in prop::sample::select(vec![0_u8, 2, 10]),
+            len in 0_u8..=129,
+            kinds in prop::collection::vec((0_u16..40, prop::collection::vec(any::<u8>(), 0..40)), 0..8),
+            cut in 0_usize..200,
+        ) {
+            let mut body = vec![family, len, 0, 0, 254, 2, 0, 1, 0, 0, 0, 0];
+            for (kind, value) in kinds {
+                crate::linux::captured::message::push(&mut body, kind, &value);
+            }
+            body.truncate(cut);
+            let one = captured(&[body]);
+            let _ = (host_config(&one), plan::steps(&one, 9, 7));
+            let own = differences(&one, &one);
+            prop_assert!(own.iter().all(|line| line.contains("cannot be read")), "{own:?}");
         }
     }
 }
