@@ -17,7 +17,9 @@ pub mod pci;
 mod probe;
 mod socket;
 mod sys;
+mod takeable;
 mod tun;
+mod usage;
 mod verify;
 mod wire;
 
@@ -28,5 +30,7 @@ pub use host::Host;
 pub use journal::{JournalDir, JournalEntry, JournalError, JournalLock, boot_id};
 pub use netns::{NetnsFile, NetnsGuard, is_astray};
 pub use probe::probe;
+pub use takeable::{ARPHRD_ETHER, Takeable, takeable};
 pub use tun::{VNET_HDR_LEN, open as open_tun};
+pub use usage::{Usage, usage};
 pub use wire::{AddressFacts, LinkFacts, RouteFacts};

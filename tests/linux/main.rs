@@ -16,6 +16,8 @@ mod faults;
 mod journal;
 mod lab;
 mod monitor;
+mod pci;
 mod refusals;
 mod steps;
 mod thread;
+mod usage;
