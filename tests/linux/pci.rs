@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::Command as Process;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -101,17 +102,38 @@ fn named(mac: &str) -> Option<String> {
 /// own for it.
 fn carries(wire: &Wire) {
     let (card, peer) = (named(wire.card).unwrap(), named(wire.peer).unwrap());
-    run("ip", &["netns", "add", "far"]);
-    run("ip", &["link", "set", &peer, "netns", "far", "name", "far0"]);
-    run("ip", &["-n", "far", "addr", "add", "192.0.2.2/24", "dev", "far0"]);
-    run("ip", &["-n", "far", "link", "set", "far0", "up"]);
+    let far = Far::new(&peer);
     run("ip", &["addr", "add", "192.0.2.1/24", "dev", &card]);
     run("ip", &["link", "set", &card, "up"]);
-    run("ping", &["-q", "-c", "1", "-w", "30", "192.0.2.2"]);
+    let heard = Process::new("ping").args(["-q", "-c", "1", "-w", "30", "192.0.2.2"]).output().unwrap();
     run("ip", &["link", "set", &card, "down"]);
     run("ip", &["addr", "flush", "dev", &card]);
-    run("ip", &["-n", "far", "link", "set", "far0", "netns", "1", "name", &peer]);
-    run("ip", &["netns", "del", "far"]);
+    drop(far);
+    assert!(heard.status.success(), "{card} to {peer}: {}", String::from_utf8_lossy(&heard.stdout));
+}
+
+/// The peer's namespace; its card comes back when it goes.
+struct Far(String);
+
+impl Far {
+    fn new(peer: &str) -> Self {
+        run("ip", &["netns", "add", "far"]);
+        let far = Self(peer.to_owned());
+        run("ip", &["link", "set", peer, "netns", "far", "name", "far0"]);
+        run("ip", &["-n", "far", "addr", "add", "192.0.2.2/24", "dev", "far0"]);
+        run("ip", &["-n", "far", "link", "set", "far0", "up"]);
+        far
+    }
+}
+
+impl Drop for Far {
+    fn drop(&mut self) {
+        for args in [&["-n", "far", "link", "set", "far0", "netns", "1", "name", &self.0][..], &["netns", "del", "far"]]
+        {
+            let ended = Process::new("ip").args(args).status();
+            assert!(std::thread::panicking() || ended.is_ok_and(|status| status.success()), "ip {args:?}");
+        }
+    }
 }
 
 #[test]
