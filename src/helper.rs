@@ -15,13 +15,56 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow};
 
 use crate::bridge::HelperEnd;
-use crate::engine::{Command, LinuxStep, Output, Plan, Report};
+use crate::engine::{Command, DriverChoice, LinuxStep, Output, Plan, Recovery, Report, Startup, UplinkRequest};
 #[cfg(feature = "faults")]
 use crate::engine::{Step, faults};
 use crate::linux::{self, Host};
+use crate::model::IfName;
 
 /// The thread's name: at most 15 bytes, or Linux cuts it off.
 const NAME: &str = "hostnet-helper";
+
+/// What is done before VPP's init.
+#[derive(Debug, Default)]
+pub struct AtStart {
+    /// What became of interfaces that a VPP that died had taken.
+    pub recovered: Vec<Recovery>,
+    /// Why the journals could not be looked at.
+    pub problem: Option<String>,
+    /// Interfaces whose configuration could not be kept, and why.
+    pub not_kept: Vec<(IfName, String)>,
+}
+
+/// Bring home what a VPP that died has left, and write down what Linux has on
+/// the interfaces that the user's own commands give to VPP. `words` writes a
+/// request as the words that ask for it.
+///
+/// Waits for a thread of its own: VPP has not started yet, and may still fork,
+/// which no thread would live through; VPP's own thread stays in its namespace.
+pub fn before_drivers(startup: &Startup, words: fn(&UplinkRequest) -> String) -> AtStart {
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().name(NAME.to_owned());
+        let thread = builder.spawn_scoped(scope, || at_start(startup, words));
+        let ended = thread
+            .map_err(|error| error.to_string())
+            .and_then(|thread| thread.join().map_err(|payload| format!("it panicked: {}", text_of(payload.as_ref()))));
+        ended.unwrap_or_else(|problem| AtStart { problem: Some(problem), ..AtStart::default() })
+    })
+}
+
+fn at_start(startup: &Startup, words: fn(&UplinkRequest) -> String) -> AtStart {
+    let mut done = AtStart::default();
+    match linux::home::recover(&startup.journal, linux::home::PATIENCE) {
+        Ok(all) => done.recovered = all.into_iter().map(linux::home::recovery).collect(),
+        Err(error) => done.problem = Some(error.to_string()),
+    }
+    for request in startup.uplinks.iter().filter(|request| request.driver == DriverChoice::None) {
+        if let Err(error) = linux::home::keep(request, startup, &words(request)) {
+            done.not_kept.push((request.linux_if.clone(), error.to_string()));
+        }
+    }
+    done
+}
 
 /// Start the thread. It ends with [`Command::Stop`], with the other end of
 /// the bridge, or by a fault.
@@ -128,7 +171,16 @@ fn obey(host: &mut Host, end: &HelperEnd, command: Command) {
             host.forget(uplink);
             return;
         }
-        Command::Probe { uplink, netns, name } => Report::Probed { uplink, facts: linux::probe(&netns, name.as_ref()) },
+        Command::Probe { uplink, netns, name, identity, journal } => {
+            Report::Probed { uplink, facts: linux::home::probe(&netns, name, &identity, &journal) }
+        }
+        Command::Journals { client, journal } => {
+            Report::Journals { client, found: linux::home::journals(&journal).map_err(|error| error.to_string()) }
+        }
+        Command::Survey { uplink, request, startup } => {
+            let found = linux::home::survey(&request, &startup);
+            Report::Surveyed { uplink, found: found.map(Box::new).map_err(|error| error.to_string()) }
+        }
         Command::Apply { plan, step } => Report::Applied { uplink: plan.id, step, result: apply(host, &plan, step) },
         Command::Undo { plan, step } => Report::Undone { uplink: plan.id, step, result: undo(host, &plan, step) },
     };

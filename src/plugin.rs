@@ -13,8 +13,10 @@ use crate::bridge::{MainEnd, bridge};
 use crate::cli::{self, Layout, Request, grammar};
 use crate::dataplane::{State, Vpp};
 use crate::engine::{
-    ClientId, Command, EnableRequest, Hands, HelperView, Kernel, Manager, Report, SubmitError, UplinkId,
+    ClientId, Command, DriverChoice, EnableRequest, Hands, HelperView, Kernel, Manager, RenderJournals, Report,
+    SubmitError, UplinkId, UplinkRequest,
 };
+use crate::model::IfName;
 use crate::vpp::cli::{Command as CliCommand, Session, Waiter};
 use crate::vpp::process::{File, Process, signal};
 use crate::vpp::registration::Hooks;
@@ -23,7 +25,7 @@ use crate::{helper, nodes, vpp};
 
 /// What VPP calls.
 static HOOKS: Hooks = Hooks {
-    config: vpp::registration::no_settings,
+    config,
     init: |main| vpp::log::install(main),
     exit,
     interface_deleted,
@@ -42,8 +44,9 @@ vpp::registration::register_plugin!(HOOKS);
 
 /// How often what is stuck is tried again.
 const TICK: Duration = Duration::from_secs(1);
-/// How long VPP's exit waits for the helper at the most.
-const EXIT_WAIT: Duration = Duration::from_secs(5);
+/// How long VPP's exit waits for the helper at the most: a device with a full
+/// table of routes is to come home.
+const EXIT_WAIT: Duration = Duration::from_secs(30);
 
 /// Everything of the main thread's.
 #[derive(Default)]
@@ -52,6 +55,8 @@ struct Plugin {
     state: State,
     helper: Helper,
     last_client: u64,
+    /// What was found before VPP's init, for the first run of the process.
+    at_start: Option<helper::AtStart>,
     /// Commands that the process has not seen yet.
     inbox: Vec<(ClientId, Order)>,
     /// Commands that sleep until their answer is there.
@@ -62,6 +67,9 @@ struct Plugin {
 enum Order {
     Enable(EnableRequest),
     Disable(u32),
+    Take(UplinkRequest),
+    Release(IfName),
+    Journals(RenderJournals),
     #[cfg(feature = "faults")]
     Panic,
 }
@@ -77,6 +85,46 @@ static PLUGIN: MainCell<Option<Plugin>> = MainCell::new(None);
 const BUSY: &str = "the plugin is busy";
 
 impl Plugin {
+    fn hear(&mut self, main: &Main<'_>, report: Report) {
+        self.with_manager(main, |manager, hands| manager.report(hands, report));
+    }
+
+    /// VPP runs: take what startup.conf names, then what else the last VPP had
+    /// and did not give back.
+    fn start(&mut self, main: &Main<'_>) {
+        let Some(at_start) = self.at_start.take() else { return };
+        for (linux_if, reason) in at_start.not_kept {
+            log::error!("{linux_if}: {reason}");
+            self.manager.note_not_taken(linux_if, reason);
+        }
+        if let Some(reason) = at_start.problem {
+            log::error!("journals: {reason}");
+        }
+        let mut requests = self.manager.startup().uplinks.clone();
+        for one in at_start.recovered {
+            for line in &one.told {
+                log::warn!("{line}");
+            }
+            let Some(linux_if) = one.linux_if else { continue };
+            let listed = requests.iter().any(|request| request.linux_if == linux_if);
+            match (one.home, one.words.as_deref().map(cli::from_words)) {
+                (Err(reason), _) => {
+                    log::error!("{linux_if} is not home: {reason}");
+                    self.manager.note_not_taken(linux_if, reason);
+                }
+                (Ok(()), Some(Ok(request))) if !listed && request.driver != DriverChoice::None => {
+                    requests.push(request);
+                }
+                (Ok(()), Some(Err(error))) if !listed => log::error!("{linux_if} is not taken again: {error}"),
+                (Ok(()), _) => {}
+            }
+        }
+        for request in requests.into_iter().filter(|request| request.driver != DriverChoice::None) {
+            let words = cli::to_words(&request);
+            self.with_manager(main, |manager, hands| manager.take(hands, &request, &words, None));
+        }
+    }
+
     /// The manager with its hands.
     fn with_manager<R>(&mut self, main: &Main<'_>, f: impl FnOnce(&mut Manager, &mut Hands<'_>) -> R) -> R {
         self.helper.main_loop(main);
@@ -89,6 +137,19 @@ impl Plugin {
     }
 }
 
+/// What startup.conf says. Before VPP's init and before any driver of VPP's:
+/// what a VPP that died has left is brought home, and what Linux has on
+/// interfaces that the user's own commands will give to VPP is written down.
+fn config(main: &Main<'_>, text: &str) -> Result<(), String> {
+    let startup = cli::parse_startup(text).map_err(|error| error.to_string())?;
+    let at_start = helper::before_drivers(&startup, cli::to_words);
+    with(main, |plugin| {
+        plugin.manager.set_startup(startup);
+        plugin.at_start = Some(at_start);
+    })
+    .ok_or_else(|| BUSY.to_owned())
+}
+
 fn with<R>(main: &Main<'_>, f: impl FnOnce(&mut Plugin) -> R) -> Option<R> {
     PLUGIN.with(main, |plugin| f(plugin.get_or_insert_default()))
 }
@@ -97,15 +158,22 @@ fn with<R>(main: &Main<'_>, f: impl FnOnce(&mut Plugin) -> R) -> Option<R> {
 
 fn run_process(main: &Main<'_>) -> Option<Duration> {
     with(main, |plugin| {
+        plugin.start(main);
         // Before the orders: a dead helper's last word comes before a new one.
         plugin.helper.quiet();
         while let Some(report) = plugin.helper.next_report() {
-            plugin.with_manager(main, |manager, hands| manager.report(hands, report));
+            plugin.hear(main, report);
         }
         for (client, order) in std::mem::take(&mut plugin.inbox) {
             plugin.with_manager(main, |manager, hands| match order {
                 Order::Enable(request) => manager.enable(hands, request, client),
                 Order::Disable(sw_if_index) => manager.disable(hands, sw_if_index, client),
+                Order::Take(request) => {
+                    let words = cli::to_words(&request);
+                    manager.take(hands, &request, &words, Some(client));
+                }
+                Order::Release(linux_if) => manager.release(hands, &linux_if, client),
+                Order::Journals(render) => manager.journals(hands, render, client),
                 #[cfg(feature = "faults")]
                 Order::Panic => inject_panic(),
             });
@@ -202,7 +270,11 @@ fn run_command(session: &Session<'_>, number: usize, rest: &str) -> Result<Strin
     match request {
         Request::Enable(request) => order(session, Order::Enable(request)),
         Request::Disable { sw_if_index } => order(session, Order::Disable(sw_if_index)),
-        Request::Uplink(_) | Request::Release { .. } | Request::ShowJournal { .. } => Err("not built yet".to_owned()),
+        Request::Uplink(request) => order(session, Order::Take(request)),
+        Request::Release { linux_if } => order(session, Order::Release(linux_if)),
+        Request::ShowJournal { json } => {
+            order(session, Order::Journals(if json { cli::render_journals_json } else { cli::render_journals }))
+        }
         Request::Show { sw_if_index, verbose, json } => with(main, |plugin| {
             let state = Vpp { main, state: &mut plugin.state };
             let view = plugin.manager.view(&state, &plugin.helper, None);
@@ -246,7 +318,7 @@ fn exit(main: &Main<'_>) {
             while !plugin.manager.is_idle() && plugin.helper.await_report(deadline) {
                 plugin.helper.quiet();
                 while let Some(report) = plugin.helper.next_report() {
-                    plugin.with_manager(main, |manager, hands| manager.report(hands, report));
+                    plugin.hear(main, report);
                 }
             }
         })

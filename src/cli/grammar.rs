@@ -212,9 +212,7 @@ mod tests {
         let options = usage("hostnet enable").strip_prefix("hostnet enable <interface>").unwrap();
         assert_eq!(
             usage("hostnet uplink"),
-            format!(
-                "hostnet uplink <linux-interface> [driver auto|af-packet|virtio|vmxnet3|dev|none] [no-iommu]{options}"
-            )
+            format!("hostnet uplink <linux-interface> [driver auto|af-packet|virtio|vmxnet3|none] [no-iommu]{options}")
         );
         assert_eq!(usage("hostnet release"), "hostnet release <linux-interface>");
         assert_eq!(usage("show hostnet journal"), "show hostnet journal [json]");

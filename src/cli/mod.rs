@@ -10,7 +10,7 @@ mod startup;
 mod words;
 
 pub use parse::{Cause, ParseError, Resolve, parse, resolve_interface};
-pub use render::{Layout, render};
+pub use render::{Layout, render, render_journals, render_journals_json};
 pub use request::Request;
 #[cfg(feature = "faults")]
 pub use request::{FaultMode, PanicPlace};

@@ -186,7 +186,7 @@ fn step(name: &'static str, word: &str) -> Result<Value, Cause> {
     };
     Step::by_name(step).map(|step| Value::Step(step, undo)).ok_or_else(|| {
         // The builtin backend has every step.
-        let names: Vec<&str> = Step::all(crate::model::Backend::Builtin).map(Step::name).collect();
+        let names: Vec<&str> = Step::every().map(Step::name).collect();
         Cause::NotOneOf { name, word: word.to_owned(), expected: names.join(", ") }
     })
 }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::engine::{HelperView, StepView, UplinkView, View};
+use crate::engine::{HelperView, JournalView, StepView, UplinkView, View};
 
 /// How `show hostnet` prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,39 @@ pub fn render(view: &View, only: Option<u32>, layout: Layout) -> String {
     }
 }
 
+/// Print the journals, a line each.
+pub fn render_journals(journals: &[JournalView]) -> String {
+    if journals.is_empty() {
+        return "hostnet: no journal; no interface is taken from Linux\n".to_owned();
+    }
+    let mut out = String::new();
+    for journal in journals {
+        // Writing to a String cannot fail.
+        if let Some(fault) = &journal.fault {
+            let _ = writeln!(out, "{}: not believed: {}", journal.file, one_line(fault));
+            continue;
+        }
+        let shown = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        let dead = if journal.alive { "" } else { " (dead)" };
+        let _ = writeln!(out, "{}: {}", shown(&journal.interface), journal.phase.unwrap_or("-"));
+        field(&mut out, "file", &journal.file);
+        field(&mut out, "home", &shown(&journal.home));
+        field(&mut out, "device", &shown(&journal.device));
+        field(&mut out, "taken by", &format!("process {}{dead}", journal.pid.unwrap_or_default()));
+        field(&mut out, "captured", &format!("{} addresses, {} routes", journal.addresses, journal.routes));
+        field(&mut out, "request", &format!("hostnet uplink {}", shown(&journal.request)));
+    }
+    out
+}
+
+/// The same for scripts.
+pub fn render_journals_json(journals: &[JournalView]) -> String {
+    let mut out = serde_json::to_string_pretty(journals)
+        .unwrap_or_else(|error| serde_json::json!({ "error": error.to_string() }).to_string());
+    out.push('\n');
+    out
+}
+
 fn json(view: &View, uplinks: &[&UplinkView]) -> String {
     let shown = View { uplinks: uplinks.iter().copied().cloned().collect(), ..view.clone() };
     let mut out = serde_json::to_string_pretty(&shown)
@@ -66,6 +99,7 @@ fn table(view: &View, uplinks: &[&UplinkView], only: Option<u32>) -> String {
         let _ = writeln!(out, "hostnet: the helper thread is dead: {}", died(&view.helper));
     }
     panics(&mut out, view);
+    not_taken(&mut out, view);
     if uplinks.is_empty() {
         return out + &none(only);
     }
@@ -124,6 +158,7 @@ fn verbose(view: &View, uplinks: &[&UplinkView], only: Option<u32>) -> String {
         let _ = writeln!(out, "  died: {}", died(helper));
     }
     panics(&mut out, view);
+    not_taken(&mut out, view);
     if uplinks.is_empty() {
         return out + &none(only);
     }
@@ -151,6 +186,16 @@ fn uplink_verbose(out: &mut String, uplink: &UplinkView) {
     }
     for (index, address) in uplink.addresses.iter().enumerate() {
         field(out, if index == 0 { "addresses" } else { "" }, &address.to_string());
+    }
+    if let Some(takeover) = &uplink.takeover {
+        field(out, "taken from", &format!("{}: driver {}", takeover.linux_interface, takeover.driver));
+        field(out, "", &one_line(&takeover.driver_reason));
+        if let Some(us) = takeover.interruption_us {
+            field(out, "interruption", &milliseconds(us));
+        }
+        for (index, kept) in takeover.kept.iter().enumerate() {
+            field(out, if index == 0 { "host only" } else { "" }, &one_line(kept));
+        }
     }
     let packets = format!("{} to the host, {} from the host", uplink.to_host_packets, uplink.from_host_packets);
     field(out, "packets", &packets);
@@ -183,6 +228,12 @@ fn milliseconds(us: u64) -> String {
 
 fn died(helper: &HelperView) -> String {
     helper.died.as_deref().map_or_else(|| "no reason is known".to_owned(), one_line)
+}
+
+fn not_taken(out: &mut String, view: &View) {
+    for not in &view.not_taken {
+        let _ = writeln!(out, "hostnet: {} was not taken: {}", not.linux_interface, one_line(&not.reason));
+    }
 }
 
 fn panics(out: &mut String, view: &View) {

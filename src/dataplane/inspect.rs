@@ -22,12 +22,12 @@ pub(super) fn inspect(
     let found = interface::get(main, sw_if_index)
         .ok_or_else(|| format!("there is no interface with sw_if_index {sw_if_index}"))?;
     let name = &found.name;
-    let mut refusals = Vec::new();
+    let (mut refusals, mut unready) = (Vec::new(), Vec::new());
     if !found.ethernet || found.mac.is_zero() {
         refusals.push(format!("interface {name} is not an Ethernet interface; the host's device needs its MAC"));
     }
     if !found.admin_up {
-        refusals.push(format!("interface {name} is down: 'set interface state {name} up' first"));
+        unready.push(format!("interface {name} is down: 'set interface state {name} up' first"));
     }
     if found.unnumbered {
         refusals.push(format!("interface {name} is unnumbered; an uplink needs addresses of its own"));
@@ -59,6 +59,7 @@ pub(super) fn inspect(
         // The manager knows better when the plan is made.
         default_punt: !others.iter().any(|plan| plan.default_punt),
         refusals,
+        unready,
         name: found.name,
     })
 }
@@ -66,6 +67,16 @@ pub(super) fn inspect(
 /// `host-eth0` stands on `eth0`: the name that VPP's af-packet gives.
 fn linux_name(name: &str) -> Option<IfName> {
     name.strip_prefix("host-").and_then(|rest| rest.parse().ok())
+}
+
+/// Every reason on VPP's side against one more uplink, whichever it is.
+pub(super) fn refusals_of_all(main: &Main<'_>, ours: &[(Family, u32)]) -> Vec<String> {
+    let mut found = foreign_redirects(main, NO_INTERFACE, "all", ours);
+    // Looked for under one interface only.
+    found.dedup();
+    // A taken uplink is in the default tables, which have the index 0.
+    found.extend(proxy_arp_in(main, 0, 0));
+    found
 }
 
 fn foreign_redirects(main: &Main<'_>, sw_if_index: u32, name: &str, ours: &[(Family, u32)]) -> Vec<String> {
@@ -84,7 +95,10 @@ fn foreign_redirects(main: &Main<'_>, sw_if_index: u32, name: &str, ours: &[(Fam
 }
 
 fn foreign_proxy_arp(main: &Main<'_>, sw_if_index: u32, table: u32) -> Vec<String> {
-    let fib = interface::fib_index(main, sw_if_index, false);
+    proxy_arp_in(main, interface::fib_index(main, sw_if_index, false), table)
+}
+
+fn proxy_arp_in(main: &Main<'_>, fib: u32, table: u32) -> Vec<String> {
     neighbor::proxy_arp_ranges(main)
         .into_iter()
         .filter(|(of, _, _)| *of == fib)

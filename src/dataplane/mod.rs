@@ -4,6 +4,7 @@
 //! several of VPP's calls corrupt or leak when they are repeated.
 
 mod inspect;
+mod taken;
 pub mod uplink;
 
 use std::net::IpAddr;
@@ -11,7 +12,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::engine::{Dataplane, Output, Plan, TapView, UplinkFacts, UplinkId, VppStep};
+use crate::engine::{Dataplane, Output, Plan, Prospects, TapView, UplinkFacts, UplinkId, VppStep};
 #[cfg(feature = "faults")]
 use crate::engine::{Step, faults};
 use crate::model::{Backend, MacAddr};
@@ -40,6 +41,10 @@ struct Uplink {
     /// The punt redirects: family and receive interface of each.
     redirects: Vec<(Family, u32)>,
     punts_unknown: bool,
+    /// VPP's interface on the device that was taken from Linux.
+    taken: Option<taken::Taken>,
+    /// From the helper: the namespace that its netdev is in.
+    parked: Option<OwnedFd>,
 }
 
 #[derive(Debug)]
@@ -84,10 +89,17 @@ impl State {
                 tun: None,
                 redirects: Vec::new(),
                 punts_unknown: false,
+                taken: None,
+                parked: None,
             });
             self.uplinks.len() - 1
         });
         &mut self.uplinks[at]
+    }
+
+    /// The punt redirects that are ours.
+    fn redirects(&self) -> Vec<(Family, u32)> {
+        self.uplinks.iter().flat_map(|uplink| uplink.redirects.iter().copied()).collect()
     }
 
     /// The tap that steps may still touch.
@@ -105,6 +117,9 @@ impl State {
     pub fn interface_deleted(&mut self, barrier: &Barrier<'_>, sw_if_index: u32, lenders: &[(UplinkId, u32)]) {
         for uplink in &mut self.uplinks {
             let lends = lenders.contains(&(uplink.id, sw_if_index));
+            if lends && let Some(taken) = &mut uplink.taken {
+                taken.gone = true;
+            }
             let Some(tap) = uplink.tap.as_mut().filter(|tap| !tap.dying) else { continue };
             if lends {
                 uplink.present = false;
@@ -150,9 +165,23 @@ pub struct Vpp<'a> {
 
 impl Dataplane for Vpp<'_> {
     fn inspect(&mut self, sw_if_index: u32, others: &[Arc<Plan>]) -> Result<UplinkFacts, String> {
-        let ours: Vec<(Family, u32)> =
-            self.state.uplinks.iter().flat_map(|uplink| uplink.redirects.iter().copied()).collect();
+        let ours = self.state.redirects();
         inspect::inspect(self.main, sw_if_index, others, &ours)
+    }
+
+    fn prospects(&mut self, others: &[Arc<Plan>]) -> Prospects {
+        let _ = others;
+        let ours = self.state.redirects();
+        Prospects {
+            drivers: taken::drivers(self.main),
+            tap_plugin: tap_plugin::is_loaded(self.main),
+            refusals: inspect::refusals_of_all(self.main, &ours),
+        }
+    }
+
+    fn interface(&self, id: UplinkId) -> Option<(u32, String)> {
+        let taken = self.state.uplinks.iter().find(|uplink| uplink.id == id)?.taken.as_ref()?;
+        Some((taken.sw_if_index, taken.name.clone()))
     }
 
     fn accept(&mut self, plan: &Plan, output: Output) {
@@ -161,6 +190,7 @@ impl Dataplane for Vpp<'_> {
             Output::None => {}
             Output::Staging(path) => uplink.staging = Some(path),
             Output::Tun(fd) => uplink.tun = Some(fd),
+            Output::Parked(netns) => uplink.parked = Some(netns),
         }
     }
 
@@ -209,6 +239,10 @@ impl Dataplane for Vpp<'_> {
 fn apply(barrier: &Barrier<'_>, state: &mut State, plan: &Plan, step: VppStep) -> Result<(), String> {
     let id = plan.id;
     match step {
+        VppStep::Uplink => {
+            let uplink = state.uplink(id);
+            taken::make(barrier, &mut uplink.taken, uplink.parked.take(), plan)
+        }
         VppStep::Tap => {
             let mac = free_mac(state);
             create_tap(barrier, state.uplink(id), plan, mac)
@@ -269,6 +303,7 @@ fn undo(barrier: &Barrier<'_>, state: &mut State, plan: &Plan, step: VppStep) ->
     let id = plan.id;
     match step {
         VppStep::Verify | VppStep::Mtu => Ok(()),
+        VppStep::Uplink => taken::unmake(barrier, &mut state.uplink(id).taken, plan),
         VppStep::TapUp => match state.living_tap(id) {
             Some(tap) => interface::set_admin_up(barrier, tap.sw_if_index, false),
             None => Ok(()),
@@ -343,6 +378,7 @@ fn create_tap(barrier: &Barrier<'_>, uplink: &mut Uplink, plan: &Plan, mac: MacA
                     host_mac: plan.device.mac,
                     mac,
                     host_mtu: plan.device.mtu,
+                    persist: plan.takeover.is_some(),
                 },
             )?
         }

@@ -36,6 +36,10 @@ const HEADER_MAX: usize = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum JournalPhase {
+    /// Written down at VPP's start, before any driver of VPP's could touch the
+    /// device, which the user's own commands hand to VPP. What was captured is
+    /// the truth.
+    Kept,
     /// On the way to VPP: what was captured is the truth, the tap may be half
     /// dressed.
     Taking,
@@ -44,6 +48,31 @@ pub enum JournalPhase {
     Taken,
     /// On the way home: what was captured, just now from the tap, is the truth.
     Giving,
+    /// Home again after the death of who took it. VPP, started again, takes it
+    /// anew; nothing else follows from it.
+    Home,
+}
+
+impl JournalPhase {
+    /// The phase as it is shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Taking => "taking",
+            Self::Taken => "taken",
+            Self::Giving => "giving",
+            Self::Home => "home",
+        }
+    }
+}
+
+/// A process that takes uplinks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// Its number.
+    pub pid: u32,
+    /// When it was started, in clock ticks since boot: a number comes again.
+    pub started: u64,
 }
 
 /// The namespace that the uplink was taken from.
@@ -86,12 +115,14 @@ pub enum TakenDevice {
 /// The tap that stands for the uplink in its home namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalTap {
-    /// Its name.
+    /// The name that it was given.
     pub name: IfName,
     /// The kernel's index of it.
     pub index: u32,
-    /// Its MAC.
+    /// The MAC that it was given.
     pub mac: MacAddr,
+    /// The MTU that it was given, in bytes.
+    pub mtu: u32,
 }
 
 /// All that is needed to give one uplink back to Linux.
@@ -100,6 +131,8 @@ pub struct Journal {
     /// The boot of the machine that it was written in
     /// (`/proc/sys/kernel/random/boot_id`); in another one nothing of it holds.
     pub boot_id: String,
+    /// Who took it.
+    pub owner: Owner,
     /// How far it is.
     pub phase: JournalPhase,
     /// The uplink's name in Linux.

@@ -4,6 +4,7 @@
 
 mod drive;
 mod hands;
+mod takeover;
 mod uplink;
 
 #[cfg(test)]
@@ -13,12 +14,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 pub use hands::{Dataplane, Hands, Kernel, TapView};
+pub use takeover::RenderJournals;
+use takeover::{NotTaken, Surveying};
 use uplink::{Pace, Probe, Uplink, Waiter};
 
 use super::{
-    Action, Command, EnableRequest, LinuxFacts, Machine, PanicsView, Phase, Plan, Refusals, Report, Step, UplinkId,
-    View,
+    Action, Command, EnableRequest, Identity, LinuxFacts, Machine, PanicsView, Phase, Plan, Refusals, Report, Startup,
+    Step, Takeover, UplinkId, View,
 };
+use crate::model::{IfName, Netns};
 
 /// Names whoever waits for an answer: a command under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,7 +54,13 @@ enum Scene {
 #[derive(Debug, Default)]
 pub struct Manager {
     last_id: u32,
+    startup: Arc<Startup>,
     probes: Vec<Probe>,
+    surveys: Vec<Surveying>,
+    /// Who waits for the journals, and how they are written for it.
+    readers: Vec<(ClientId, RenderJournals)>,
+    /// What startup.conf or a journal asked for in vain.
+    not_taken: Vec<NotTaken>,
     uplinks: Vec<Uplink>,
     answers: VecDeque<(ClientId, Answer)>,
     /// What the helper thread has still to be told to forget.
@@ -83,11 +93,17 @@ impl Manager {
             let busy = format!("{} is being enabled", probe.facts.name);
             return self.answer(Some(client), Err(busy));
         }
-        let Some(uplink) = self.uplinks.iter_mut().find(|uplink| uplink.plan.uplink == sw_if_index) else {
+        let Some(uplink) = self.uplinks.iter().find(|uplink| uplink.plan.uplink == sw_if_index) else {
             let unknown = self.unknown(hands, sw_if_index, client);
             return self.answer(Some(client), Err(unknown));
         };
         let id = uplink.id;
+        self.turn_off(hands, id, client);
+    }
+
+    /// Undo an uplink's plan for this client.
+    fn turn_off(&mut self, hands: &mut Hands<'_>, id: UplinkId, client: ClientId) {
+        let Some(uplink) = self.uplink_mut(id) else { return };
         match uplink.machine.phase() {
             Phase::Enabled | Phase::Stuck => {
                 uplink.turn_back(Machine::disable);
@@ -117,6 +133,8 @@ impl Manager {
     pub fn report(&mut self, hands: &mut Hands<'_>, report: Report) {
         match report {
             Report::Probed { uplink, facts } => self.probed(hands, uplink, &facts),
+            Report::Journals { client, found } => self.journals_read(client, found),
+            Report::Surveyed { uplink, found } => self.surveyed(hands, uplink, found),
             Report::Applied { uplink, step, result } => {
                 if let Some(plan) = self.awaiting(uplink, Action::Apply(Step::Linux(step))) {
                     // Part of the step: VPP's side is to take it over.
@@ -210,6 +228,7 @@ impl Manager {
         for probe in std::mem::take(&mut self.probes) {
             self.answer(probe.client, Err(EXIT.to_owned()));
         }
+        self.refuse_surveys(EXIT);
         self.uplinks.retain(Uplink::is_live);
         // All turn before one is driven, or the default punt redirect would
         // wander through those that are next.
@@ -227,7 +246,9 @@ impl Manager {
     /// Whether nothing is under way. What is stuck counts as idle: it waits
     /// for the tick.
     pub fn is_idle(&self) -> bool {
-        self.probes.is_empty() && self.uplinks.iter().all(|uplink| uplink.pace == Pace::Resting)
+        self.probes.is_empty()
+            && self.surveys.is_empty()
+            && self.uplinks.iter().all(|uplink| uplink.pace == Pace::Resting)
     }
 
     /// The next answer to a client.
@@ -240,9 +261,13 @@ impl Manager {
         for probe in &mut self.probes {
             probe.client = probe.client.filter(|waiting| *waiting != client);
         }
+        for survey in &mut self.surveys {
+            survey.client = survey.client.filter(|waiting| *waiting != client);
+        }
         for uplink in &mut self.uplinks {
             uplink.waiter = uplink.waiter.filter(|waiter| waiter.client() != client);
         }
+        self.readers.retain(|(reader, _)| *reader != client);
         self.answers.retain(|(waiting, _)| *waiting != client);
     }
 
@@ -250,6 +275,8 @@ impl Manager {
     pub fn serves(&self, client: ClientId) -> bool {
         let waits = |waiter: &Option<Waiter>| waiter.as_ref().is_some_and(|waiter| waiter.client() == client);
         self.probes.iter().any(|probe| probe.client == Some(client))
+            || self.surveys.iter().any(|survey| survey.client == Some(client))
+            || self.readers.iter().any(|(reader, _)| *reader == client)
             || self.uplinks.iter().any(|uplink| waits(&uplink.waiter))
             || self.answers.iter().any(|(waiting, _)| *waiting == client)
     }
@@ -276,6 +303,7 @@ impl Manager {
             version: env!("CARGO_PKG_VERSION"),
             helper: kernel.view(),
             panics: self.panics.clone(),
+            not_taken: self.not_taken.iter().map(NotTaken::view).collect(),
             uplinks: uplinks.map(|uplink| uplink.view(vpp.tap(uplink.id))).collect(),
         }
     }
@@ -301,7 +329,10 @@ impl Manager {
         self.last_id = self.last_id.wrapping_add(1);
         let id = UplinkId(self.last_id);
         let name = Plan::device_name(&request, &facts);
-        let command = Command::Probe { uplink: id, netns: request.host_netns.clone(), name };
+        let identity = Identity::new(&facts.name, facts.mac, name);
+        let name = request.host_if.clone();
+        let (netns, journal) = (request.host_netns.clone(), self.startup.journal.clone());
+        let command = Command::Probe { uplink: id, netns, name, identity, journal };
         let probe = Probe { id, request, facts, client: Some(client) };
         match hands.kernel.submit(command) {
             Ok(()) => {
@@ -318,23 +349,28 @@ impl Manager {
         let mut facts = probe.facts.clone();
         facts.default_punt = !self.uplinks.iter().any(|uplink| uplink.holds_default);
         let netns = &probe.request.host_netns;
-        let name = Plan::device_name(&probe.request, &facts);
-        for uplink in self.uplinks.iter().filter(|uplink| uplink.is_live()) {
-            let device = &uplink.plan.device;
-            if name.as_ref() == Some(&device.name) && *netns == device.netns {
-                facts.refusals.push(format!(
-                    "host device {} in namespace {netns} is that of uplink {}: add another 'host-if <name>'",
-                    device.name,
-                    uplink.name()
-                ));
-            }
+        if let Some(name) = Plan::device_name(&probe.request, &facts) {
+            facts.refusals.extend(self.device_is_anothers(&name, netns));
         }
-        Plan::build(probe.id, &probe.request, &facts, linux)
+        match &linux.kept {
+            Some(kept) => Takeover::of_kept(probe.id, &probe.request, &facts, linux, kept, &self.startup),
+            None => Plan::build(probe.id, &probe.request, &facts, linux),
+        }
+    }
+
+    /// The refusals of a host's device that other uplinks of ours have.
+    fn device_is_anothers(&self, name: &IfName, netns: &Netns) -> Vec<String> {
+        let same = |uplink: &&Uplink| uplink.plan.device.name == *name && uplink.plan.device.netns == *netns;
+        let tell = |uplink: &Uplink| {
+            let owner = uplink.name();
+            format!("host device {name} in namespace {netns} is that of uplink {owner}: add another 'host-if <name>'")
+        };
+        self.uplinks.iter().filter(|uplink| uplink.is_live()).filter(same).map(tell).collect()
     }
 
     /// Every reason against an `enable` for which Linux cannot be asked.
     fn refusal(&self, probe: &Probe, reason: String) -> String {
-        let linux = LinuxFacts { refusals: vec![reason.clone()], vhost_missing: None };
+        let linux = LinuxFacts { refusals: vec![reason.clone()], ..LinuxFacts::default() };
         self.plan(probe, &linux).map_or_else(|refusals| refusals.to_string(), |_| reason)
     }
 
@@ -364,6 +400,7 @@ impl Manager {
             let refusal = self.refusal(&probe, cause.clone());
             self.answer(probe.client, Err(refusal));
         }
+        self.refuse_surveys(&cause);
         // All are marked before one is driven: what is submitted from here on
         // is a new thread's and is not lost.
         for id in self.ids(|uplink| uplink.begun.is_some()) {

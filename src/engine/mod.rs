@@ -15,9 +15,12 @@ mod takeover;
 mod view;
 
 pub use machine::{Action, Machine, Phase, StepRecord, StepState};
-pub use manager::{Answer, ClientId, Dataplane, Hands, Kernel, Manager, TapView};
+pub use manager::{Answer, ClientId, Dataplane, Hands, Kernel, Manager, RenderJournals, TapView};
 pub use ops::{Command, LinuxFacts, Output, Report, SubmitError};
-pub use plan::{EnableRequest, MTU_MAX, MTU_MIN, Plan, Refusals, TapChoice, UplinkFacts, UplinkId};
-pub use step::{LinuxStep, Step, VppStep};
-pub use takeover::{Driver, DriverChoice, JOURNAL_DIR, PARKING_NETNS, Startup, UplinkRequest};
-pub use view::{HelperView, PanicsView, StepView, UplinkView, View};
+pub use plan::{EnableRequest, MTU_MAX, MTU_MIN, NO_SW_IF_INDEX, Plan, Refusals, TapChoice, UplinkFacts, UplinkId};
+pub use step::{LinuxStep, Origin, Step, VppStep};
+pub use takeover::{
+    Driver, DriverChoice, Identity, JOURNAL_DIR, Kept, PARKING_NETNS, Prospects, Recovery, Startup, Survey, Takeover,
+    UplinkRequest,
+};
+pub use view::{HelperView, JournalView, NotTakenView, PanicsView, StepView, TakeoverView, UplinkView, View};

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{LinuxStep, Plan, UplinkId};
+use super::{ClientId, Identity, JournalView, Kept, LinuxStep, Plan, Startup, Survey, UplinkId, UplinkRequest};
 use crate::model::{IfName, Netns};
 
 /// Work for the helper thread.
@@ -16,8 +16,28 @@ pub enum Command {
         uplink: UplinkId,
         /// The namespace asked for.
         netns: Netns,
-        /// The device's name, where it is known already.
+        /// The device's name, where the user gives it.
         name: Option<IfName>,
+        /// What the uplink is known by: a configuration may be kept for it.
+        identity: Identity,
+        /// Where journals are.
+        journal: PathBuf,
+    },
+    /// Read the journals.
+    Journals {
+        /// Whom the answer is for.
+        client: ClientId,
+        /// Where they are.
+        journal: PathBuf,
+    },
+    /// Look at an interface that is to be taken, change nothing.
+    Survey {
+        /// Whom the answer is for.
+        uplink: UplinkId,
+        /// What is to be taken, and how.
+        request: UplinkRequest,
+        /// Where journals and parked devices go.
+        startup: Arc<Startup>,
     },
     /// Carry out a step of the plan.
     Apply {
@@ -52,6 +72,8 @@ pub struct LinuxFacts {
     pub refusals: Vec<String>,
     /// Why `/dev/vhost-net` cannot be used; `None` when it can.
     pub vhost_missing: Option<String>,
+    /// What Linux had on the uplink, kept at VPP's start.
+    pub kept: Option<Kept>,
 }
 
 /// What a step brings forth for the other side.
@@ -64,6 +86,8 @@ pub enum Output {
     /// Our TAP device's file, non-blocking, with a virtio-net header before
     /// each frame (`IFF_VNET_HDR`, 12 bytes).
     Tun(OwnedFd),
+    /// The namespace that a taken netdev is parked in, open.
+    Parked(OwnedFd),
 }
 
 /// An answer of the helper thread.
@@ -75,6 +99,20 @@ pub enum Report {
         uplink: UplinkId,
         /// What was found.
         facts: LinuxFacts,
+    },
+    /// To [`Command::Journals`].
+    Journals {
+        /// Whom it is for.
+        client: ClientId,
+        /// What was found.
+        found: Result<Vec<JournalView>, String>,
+    },
+    /// To [`Command::Survey`].
+    Surveyed {
+        /// Whom it is for.
+        uplink: UplinkId,
+        /// What was found, or why nothing could be.
+        found: Result<Box<Survey>, String>,
     },
     /// To [`Command::Apply`].
     Applied {

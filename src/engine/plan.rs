@@ -4,8 +4,9 @@
 use std::fmt;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
-use super::{LinuxFacts, Step};
+use super::{LinuxFacts, Origin, Step, Takeover};
 use crate::model::{Backend, HostConfig, HostDevice, IfName, MacAddr, Netns, NextHop, Prefix, Route, RouteKind};
 
 #[cfg(test)]
@@ -59,6 +60,9 @@ pub struct EnableRequest {
     pub dry_run: bool,
 }
 
+/// VPP's index of no interface (`~0`).
+pub const NO_SW_IF_INDEX: u32 = u32::MAX;
+
 /// What VPP says of an uplink. Read on the main thread, changes nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UplinkFacts {
@@ -83,6 +87,8 @@ pub struct UplinkFacts {
     pub default_punt: bool,
     /// Every reason on VPP's side for which it cannot be enabled.
     pub refusals: Vec<String>,
+    /// Those that a configuration captured from Linux mends.
+    pub unready: Vec<String>,
 }
 
 /// Every reason for which a plan was refused; at least one.
@@ -106,7 +112,8 @@ impl fmt::Display for Refusals {
 pub struct Plan {
     /// Its name between the rooms.
     pub id: UplinkId,
-    /// VPP's index of the uplink.
+    /// VPP's index of the uplink; [`NO_SW_IF_INDEX`] before a takeover has
+    /// made the interface.
     pub uplink: u32,
     /// VPP's name of the uplink.
     pub uplink_name: String,
@@ -125,6 +132,8 @@ pub struct Plan {
     /// The punt redirect is the default one (`rx all`); otherwise only that
     /// of the uplink itself.
     pub default_punt: bool,
+    /// The uplink is taken from Linux first.
+    pub takeover: Option<Arc<Takeover>>,
 }
 
 impl Plan {
@@ -148,6 +157,7 @@ impl Plan {
     ) -> Result<Self, Refusals> {
         let mut refusals: Vec<String> = Vec::new();
         refusals.extend(facts.refusals.iter().cloned());
+        refusals.extend(facts.unready.iter().cloned());
         refusals.extend(linux.refusals.iter().cloned());
 
         let name = Self::device_name(request, facts);
@@ -208,12 +218,22 @@ impl Plan {
             config: facts.config.clone(),
             cluster_routes,
             default_punt: facts.default_punt,
+            takeover: None,
         })
+    }
+
+    /// Where the uplink and its configuration come from.
+    pub fn origin(&self) -> Origin {
+        match &self.takeover {
+            None => Origin::Vpp,
+            Some(takeover) if takeover.driver.is_none() => Origin::Captured,
+            Some(_) => Origin::Taken,
+        }
     }
 
     /// The steps, in order.
     pub fn steps(&self) -> impl Iterator<Item = Step> + use<> {
-        Step::all(self.backend)
+        Step::all(self.backend, self.origin())
     }
 
     /// The plan as text: VPP's side and Linux's, a line each thing.
@@ -222,7 +242,13 @@ impl Plan {
         let d = &self.device;
         let rx = if self.default_punt { "rx all" } else { self.uplink_name.as_str() };
         // Writing to a String cannot fail.
+        if let Some(takeover) = &self.takeover {
+            takeover.describe(&mut out);
+        }
         let _ = writeln!(out, "VPP:");
+        if self.takeover.is_some() {
+            let _ = writeln!(out, "  uplink {} MAC {} with the addresses and routes below", self.uplink_name, d.mac);
+        }
         let _ = writeln!(out, "  tap to {} ({}: {})", d.name, self.backend, self.backend_reason);
         let _ = writeln!(out, "  tap MTU {}, tables ip4 {} ip6 {}", d.mtu, self.tables.0, self.tables.1);
         let _ = writeln!(out, "  tap unnumbered, use {}", self.uplink_name);

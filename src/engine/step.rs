@@ -14,6 +14,11 @@ pub enum LinuxStep {
     TunDevice,
     /// Give the device its MAC and MTU in the staging namespace, link down.
     Dress,
+    /// Write down what Linux has on the interface, before it is taken.
+    Journal,
+    /// Take the device from Linux: into the parking namespace, or off its
+    /// kernel driver. Undone: home again, with everything that it had.
+    Take,
     /// Move it into the host's namespace under its final name, IPv6 address
     /// generation off, link still down.
     Move,
@@ -23,15 +28,23 @@ pub enum LinuxStep {
     Addresses,
     /// Add the uplink's routes.
     Routes,
+    /// Give it what was captured from the taken device: addresses, routes,
+    /// rules, neighbours, settings.
+    Configuration,
     /// Add the routes to the cluster's CIDRs.
     ClusterRoutes,
     /// Read everything back from the kernel and compare.
     Verify,
+    /// Write down that the takeover is whole: what the tap carries is the
+    /// truth from here on. Undone: write down what it carries.
+    Commit,
 }
 
 /// A step on VPP's side, done on VPP's main thread under the barrier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum VppStep {
+    /// Make VPP's interface on the taken device, with its addresses and routes.
+    Uplink,
     /// Create the tap interface.
     Tap,
     /// Give the tap the uplink's MTU.
@@ -58,6 +71,17 @@ pub enum VppStep {
     Verify,
 }
 
+/// Where an uplink and its configuration come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// The interface is VPP's, and so is its configuration.
+    Vpp,
+    /// The interface is VPP's; its configuration is what Linux had.
+    Captured,
+    /// Both are taken from Linux.
+    Taken,
+}
+
 /// A step of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
@@ -73,12 +97,17 @@ use VppStep as V;
 /// Every step, in order. The tap is complete in the staging namespace before
 /// it appears under its name; Linux's side is whole before VPP punts to it;
 /// the tap is up in VPP last, so the host sends nothing through half a set-up.
-const ORDER: [Step; 21] = [
+const ORDER: [Step; 26] = [
     Step::Linux(L::Namespaces),
     Step::Linux(L::TunDevice),
     Step::Vpp(V::Tap),
     Step::Linux(L::Dress),
     Step::Vpp(V::Mtu),
+    // The tap is all but there when the device goes away, and the journal is
+    // on disk: from here until the tap is up the host has no network.
+    Step::Linux(L::Journal),
+    Step::Linux(L::Take),
+    Step::Vpp(V::Uplink),
     // A table change after addresses is refused by VPP: tables first.
     Step::Vpp(V::Tables),
     Step::Vpp(V::Unnumbered),
@@ -90,6 +119,7 @@ const ORDER: [Step; 21] = [
     Step::Linux(L::LinkUp),
     Step::Linux(L::Addresses),
     Step::Linux(L::Routes),
+    Step::Linux(L::Configuration),
     Step::Linux(L::ClusterRoutes),
     Step::Linux(L::Verify),
     Step::Vpp(V::PuntUnknown),
@@ -97,12 +127,24 @@ const ORDER: [Step; 21] = [
     Step::Vpp(V::Redirect6),
     Step::Vpp(V::TapUp),
     Step::Vpp(V::Verify),
+    Step::Linux(L::Commit),
 ];
 
 impl Step {
     /// The steps of a plan with this backend, in order.
-    pub fn all(backend: Backend) -> impl Iterator<Item = Self> {
-        ORDER.into_iter().filter(move |step| *step != Self::Linux(L::TunDevice) || backend == Backend::Builtin)
+    pub fn all(backend: Backend, origin: Origin) -> impl Iterator<Item = Self> {
+        ORDER.into_iter().filter(move |step| match step {
+            Self::Linux(L::TunDevice) => backend == Backend::Builtin,
+            Self::Linux(L::Take) => origin == Origin::Taken,
+            Self::Linux(L::Journal | L::Configuration | L::Commit) | Self::Vpp(V::Uplink) => origin != Origin::Vpp,
+            Self::Linux(L::Addresses | L::Routes) => origin == Origin::Vpp,
+            _ => true,
+        })
+    }
+
+    /// Every step of any plan, in order.
+    pub fn every() -> impl Iterator<Item = Self> {
+        ORDER.into_iter()
     }
 
     /// The step's name, as shown and as the fault injection takes it.
@@ -111,12 +153,17 @@ impl Step {
             Self::Linux(L::Namespaces) => "linux-namespaces",
             Self::Linux(L::TunDevice) => "linux-tun-device",
             Self::Linux(L::Dress) => "linux-dress",
+            Self::Linux(L::Journal) => "linux-journal",
+            Self::Linux(L::Take) => "linux-take",
             Self::Linux(L::Move) => "linux-move",
             Self::Linux(L::LinkUp) => "linux-link-up",
             Self::Linux(L::Addresses) => "linux-addresses",
             Self::Linux(L::Routes) => "linux-routes",
             Self::Linux(L::ClusterRoutes) => "linux-cluster-routes",
+            Self::Linux(L::Configuration) => "linux-configuration",
             Self::Linux(L::Verify) => "linux-verify",
+            Self::Linux(L::Commit) => "linux-commit",
+            Self::Vpp(V::Uplink) => "vpp-uplink",
             Self::Vpp(V::Tap) => "vpp-tap",
             Self::Vpp(V::Mtu) => "vpp-mtu",
             Self::Vpp(V::Tables) => "vpp-tables",
@@ -158,11 +205,22 @@ mod tests {
 
     #[test]
     fn the_tap_is_up_in_vpp_after_everything_that_it_leads_to() {
-        let order: Vec<Step> = Step::all(Backend::Builtin).collect();
+        let order: Vec<Step> = Step::all(Backend::Builtin, Origin::Vpp).collect();
         let at = |step: Step| order.iter().position(|s| *s == step);
         assert!(at(Step::Vpp(V::TapUp)) > at(Step::Vpp(V::Redirect6)));
         assert!(at(Step::Vpp(V::Redirect4)) > at(Step::Linux(L::Verify)));
         assert!(at(Step::Vpp(V::Tables)) < at(Step::Vpp(V::Unnumbered)));
-        assert_eq!(Step::all(Backend::Vhost).count(), ORDER.len() - 1);
+        assert_eq!(Step::all(Backend::Vhost, Origin::Vpp).count(), order.len() - 1);
+    }
+
+    #[test]
+    fn nothing_is_taken_before_it_is_written_down_and_nothing_shown_on_the_way_is_the_truth() {
+        let order: Vec<Step> = Step::all(Backend::Builtin, Origin::Taken).collect();
+        let at = |step: Step| order.iter().position(|s| *s == step);
+        assert!(at(Step::Linux(L::Journal)) < at(Step::Linux(L::Take)));
+        assert!(at(Step::Linux(L::Take)) < at(Step::Vpp(V::Uplink)));
+        assert!(at(Step::Vpp(V::Uplink)) < at(Step::Vpp(V::Unnumbered)));
+        assert!(at(Step::Linux(L::Take)) < at(Step::Linux(L::Move)));
+        assert_eq!(order.last(), Some(&Step::Linux(L::Commit)));
     }
 }

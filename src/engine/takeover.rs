@@ -1,11 +1,17 @@
 //! What the user asks of a takeover, and where it is written in startup.conf.
 
 use std::fmt;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use super::EnableRequest;
-use crate::model::IfName;
+use super::plan::NO_SW_IF_INDEX;
+use super::{EnableRequest, LinuxFacts, Plan, Refusals, UplinkFacts, UplinkId};
+use crate::model::{Captured, HostConfig, IfName, MacAddr, Netns};
+
+#[cfg(test)]
+pub(super) mod tests;
 
 /// Where journals are kept unless startup.conf says otherwise.
 pub const JOURNAL_DIR: &str = "/var/lib/hostnet";
@@ -22,13 +28,11 @@ pub enum Driver {
     Virtio,
     /// VPP's vmxnet3 plugin on the PCI device.
     Vmxnet3,
-    /// A driver of VPP's device framework (`device attach`) on the PCI device.
-    Dev,
 }
 
 impl Driver {
     /// Every driver.
-    pub const ALL: [Self; 4] = [Self::AfPacket, Self::Virtio, Self::Vmxnet3, Self::Dev];
+    pub const ALL: [Self; 3] = [Self::AfPacket, Self::Virtio, Self::Vmxnet3];
 
     /// Its name in commands.
     pub fn name(self) -> &'static str {
@@ -36,7 +40,6 @@ impl Driver {
             Self::AfPacket => "af-packet",
             Self::Virtio => "virtio",
             Self::Vmxnet3 => "vmxnet3",
-            Self::Dev => "dev",
         }
     }
 
@@ -99,5 +102,335 @@ pub struct Startup {
 impl Default for Startup {
     fn default() -> Self {
         Self { journal: PathBuf::from(JOURNAL_DIR), netns: PARKING_NETNS.to_owned(), uplinks: Vec::new() }
+    }
+}
+
+/// What an interface of VPP's is known by in Linux.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Its MAC.
+    pub mac: MacAddr,
+    /// Its name in Linux, where VPP's name tells it or the user does.
+    pub name: Option<IfName>,
+    /// Its PCI address, where VPP's name tells it.
+    pub pci: Option<String>,
+}
+
+impl Identity {
+    /// Of an interface with that name in VPP.
+    pub fn new(vpp_name: &str, mac: MacAddr, name: Option<IfName>) -> Self {
+        Self { mac, name, pci: pci_address(vpp_name) }
+    }
+
+    /// How well it fits what was captured: by PCI address, MAC or name, the
+    /// best first; `None` when it does not.
+    pub fn fits(&self, captured: &Captured) -> Option<u8> {
+        let pci = captured.pci.as_ref().map(|pci| &pci.address);
+        if let (Some(own), Some(theirs)) = (&self.pci, pci) {
+            return (own == theirs).then_some(0);
+        }
+        let link = &captured.link;
+        if self.mac == link.mac || Some(self.mac) == link.permanent_mac {
+            return Some(1);
+        }
+        (self.name.as_ref() == Some(&link.name)).then_some(2)
+    }
+}
+
+/// The PCI address in a name that VPP's drivers give: `avf-0/d8/a/0` has
+/// domain, bus, slot and function, dpdk's `TenGigabitEthernetd8/0/1` the last
+/// three; all hexadecimal.
+fn pci_address(name: &str) -> Option<String> {
+    let parts: Vec<&str> = name.split('/').collect();
+    let hex = |text: &str| u16::from_str_radix(text, 16).ok();
+    let (domain, bus, slot, function) = match *parts.as_slice() {
+        [first, bus, slot, function] => {
+            let (_, domain) = first.rsplit_once('-')?;
+            (hex(domain)?, hex(bus)?, hex(slot)?, hex(function)?)
+        }
+        [first, slot, function] => {
+            // The bus follows the speed's "Ethernet", which ends in no digit
+            // but may end like one: "t" is none of them.
+            let (_, bus) = first.rsplit_once("Ethernet")?;
+            (0, hex(bus)?, hex(slot)?, hex(function)?)
+        }
+        _ => return None,
+    };
+    (bus <= 0xff && slot <= 0x1f && function <= 7).then(|| format!("{domain:04x}:{bus:02x}:{slot:02x}.{function}"))
+}
+
+/// What Linux had on an interface that the user's own commands give to VPP,
+/// kept at VPP's start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// All of it.
+    pub captured: Arc<Captured>,
+    /// Inode number of the namespace that it was in.
+    pub home_ino: u64,
+    /// What VPP is to have of it.
+    pub config: HostConfig,
+    /// What VPP cannot hold and the host alone keeps, and why.
+    pub kept: Vec<String>,
+    /// The words of startup.conf that asked for it.
+    pub words: String,
+}
+
+/// What VPP could do with a card. Read on the main thread, changes nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prospects {
+    /// The drivers that are loaded.
+    pub drivers: Vec<Driver>,
+    /// Whether VPP's tap plugin is loaded.
+    pub tap_plugin: bool,
+    /// Every reason on VPP's side against one more uplink.
+    pub refusals: Vec<String>,
+}
+
+/// What Linux has on an interface that is to be taken. Changes nothing.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// All of it.
+    pub captured: Arc<Captured>,
+    /// Inode number of the namespace that it is in.
+    pub home_ino: u64,
+    /// What VPP is to have of it.
+    pub config: HostConfig,
+    /// What VPP cannot hold and the host alone keeps, and why.
+    pub kept: Vec<String>,
+    /// Who uses the interface and what will be interrupted, a line each.
+    pub usage: Vec<String>,
+    /// Every reason against taking it at all.
+    pub refusals: Vec<String>,
+    /// Every reason against a driver that takes the PCI device.
+    pub pci_refusals: Vec<String>,
+    /// What Linux says to the host's device.
+    pub linux: LinuxFacts,
+}
+
+/// What became of an interface that a VPP that died had taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// The interface, where its journal could be believed.
+    pub linux_if: Option<IfName>,
+    /// The words that asked for it.
+    pub words: Option<String>,
+    /// What there is to tell of it.
+    pub told: Vec<String>,
+    /// Whether it is home.
+    pub home: Result<(), String>,
+}
+
+/// A takeover, decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Takeover {
+    /// The Linux interface.
+    pub linux_if: IfName,
+    /// The namespace that it is taken from and comes home to.
+    pub home: Netns,
+    /// Inode number of that namespace's file.
+    pub home_ino: u64,
+    /// How VPP drives it; `None`: by the user's own commands.
+    pub driver: Option<Driver>,
+    /// Why that driver.
+    pub driver_reason: String,
+    /// vfio may be used without an IOMMU.
+    pub no_iommu: bool,
+    /// Name of the namespace that a netdev is parked in.
+    pub parking: String,
+    /// Directory of the journal.
+    pub journal: PathBuf,
+    /// What Linux has on it.
+    pub captured: Arc<Captured>,
+    /// What VPP cannot hold of it and the host alone keeps.
+    pub kept: Vec<String>,
+    /// Who uses it, and what is interrupted.
+    pub usage: Vec<String>,
+    /// The words that ask for it, to go on after a restart.
+    pub words: String,
+}
+
+impl Takeover {
+    /// The plan of a takeover, or every reason against it.
+    pub fn plan(
+        id: UplinkId,
+        request: &UplinkRequest,
+        words: &str,
+        startup: &Startup,
+        survey: Survey,
+        prospects: Prospects,
+    ) -> Result<Plan, Refusals> {
+        let choice = choose_driver(request.driver, &survey, &prospects);
+        let link = &survey.captured.link;
+        let mut facts = UplinkFacts {
+            sw_if_index: NO_SW_IF_INDEX,
+            name: vpp_name(choice.as_ref().map_or(Driver::AfPacket, |(driver, _)| *driver), &survey.captured),
+            linux_name: Some(request.linux_if.clone()),
+            mac: link.mac,
+            mtu: link.mtu,
+            tables: (0, 0),
+            config: survey.config,
+            tap_plugin: prospects.tap_plugin,
+            default_punt: false,
+            refusals: prospects.refusals,
+            unready: Vec::new(),
+        };
+        facts.refusals.extend(survey.refusals);
+        let choice = choice.map_err(|reason| facts.refusals.push(reason));
+        let mut plan = Plan::build(id, &request.enable, &facts, &survey.linux)?;
+        // Its refusal would have ended in the error above.
+        let Ok((driver, driver_reason)) = choice else { return Err(Refusals(facts.refusals)) };
+        plan.takeover = Some(Arc::new(Self {
+            linux_if: request.linux_if.clone(),
+            home: request.enable.host_netns.clone(),
+            home_ino: survey.home_ino,
+            driver: Some(driver),
+            driver_reason,
+            no_iommu: request.no_iommu,
+            parking: startup.netns.clone(),
+            journal: startup.journal.clone(),
+            captured: survey.captured,
+            kept: survey.kept,
+            usage: survey.usage,
+            words: words.to_owned(),
+        }));
+        Ok(plan)
+    }
+
+    /// The plan of an uplink that is VPP's, with a configuration that was kept
+    /// for it; or every reason against it.
+    pub fn of_kept(
+        id: UplinkId,
+        request: &EnableRequest,
+        facts: &UplinkFacts,
+        linux: &LinuxFacts,
+        kept: &Kept,
+        startup: &Startup,
+    ) -> Result<Plan, Refusals> {
+        let link = &kept.captured.link;
+        let facts = UplinkFacts {
+            linux_name: Some(link.name.clone()),
+            mac: link.mac,
+            mtu: link.mtu,
+            config: kept.config.clone(),
+            unready: Vec::new(),
+            ..facts.clone()
+        };
+        let mut plan = Plan::build(id, request, &facts, linux)?;
+        plan.takeover = Some(Arc::new(Self {
+            linux_if: link.name.clone(),
+            home: request.host_netns.clone(),
+            home_ino: kept.home_ino,
+            driver: None,
+            driver_reason: "VPP's interface is of your own commands".to_owned(),
+            no_iommu: false,
+            parking: startup.netns.clone(),
+            journal: startup.journal.clone(),
+            captured: Arc::clone(&kept.captured),
+            kept: kept.kept.clone(),
+            usage: Vec::new(),
+            words: kept.words.clone(),
+        }));
+        Ok(plan)
+    }
+
+    /// How VPP drives it, as it is shown.
+    pub fn driver_name(&self) -> &'static str {
+        self.driver.map_or("none", Driver::name)
+    }
+
+    /// Whether the PCI device itself is taken from Linux.
+    pub fn takes_pci(&self) -> bool {
+        self.driver.is_some_and(Driver::takes_pci)
+    }
+
+    /// What it does to Linux, a line each thing.
+    pub(super) fn describe(&self, out: &mut String) {
+        let link = &self.captured.link;
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "Takeover of {}, namespace {}:", self.linux_if, self.home);
+        let _ = writeln!(out, "  driver {}: {}", self.driver_name(), self.driver_reason);
+        let _ = match &self.captured.pci {
+            Some(pci) if self.takes_pci() => {
+                let driver = pci.driver.as_deref().unwrap_or("none");
+                writeln!(out, "  PCI device {} off its kernel driver {driver}", pci.address)
+            }
+            _ if self.driver.is_none() => writeln!(out, "  what Linux had on {}, kept at VPP's start", link.name),
+            _ => writeln!(out, "  {} moves to namespace {}", link.name, self.parking),
+        };
+        let _ = writeln!(out, "  journal in {}", self.journal.display());
+        let captured = &self.captured;
+        let _ = writeln!(
+            out,
+            "  captured: {} addresses, {} routes, {} rules, {} next-hop objects, {} neighbours, {} sysctls",
+            captured.addresses.len(),
+            captured.routes.len(),
+            captured.rules.len(),
+            captured.nexthops.len(),
+            captured.neighbours.len(),
+            captured.sysctls.len()
+        );
+        for line in &self.usage {
+            let _ = writeln!(out, "  {line}");
+        }
+        for line in &self.kept {
+            let _ = writeln!(out, "  only on the host: {line}");
+        }
+    }
+}
+
+/// The name that VPP gives the interface: af-packet's after the netdev, the
+/// others' after the PCI address (format_vlib_pci_addr with other separators;
+/// the interface itself tells once it is made).
+fn vpp_name(driver: Driver, captured: &Captured) -> String {
+    match (driver, &captured.pci) {
+        (Driver::AfPacket, _) | (_, None) => format!("host-{}", captured.link.name),
+        (driver, Some(pci)) => format!("{driver}-{}", pci.address),
+    }
+}
+
+/// The driver that the user asked for, or the best that is possible, and why.
+fn choose_driver(choice: DriverChoice, survey: &Survey, prospects: &Prospects) -> Result<(Driver, String), String> {
+    let against = |driver: Driver| -> Option<String> {
+        if !prospects.drivers.contains(&driver) {
+            return Some(format!("VPP has no {driver}: its plugin is not loaded"));
+        }
+        let name = &survey.captured.link.name;
+        match &survey.captured.pci {
+            _ if !driver.takes_pci() => None,
+            None => Some(format!("{name} is not on the PCI bus")),
+            Some(_) if survey.pci_refusals.is_empty() => None,
+            Some(_) => Some(survey.pci_refusals.join("; ")),
+        }
+    };
+    match choice {
+        DriverChoice::This(driver) => match against(driver) {
+            None => Ok((driver, "asked for".to_owned())),
+            Some(reason) => Err(format!("driver {driver} is not possible: {reason}")),
+        },
+        DriverChoice::None => Err("driver none makes no interface: use it in startup.conf, 'hostnet enable' follows \
+                                   once VPP has the interface"
+            .to_owned()),
+        DriverChoice::Auto => {
+            let kernel = survey.captured.pci.as_ref().and_then(|pci| pci.driver.as_deref());
+            let own = match kernel {
+                Some("virtio-pci" | "virtio_net") => Some(Driver::Virtio),
+                Some("vmxnet3") => Some(Driver::Vmxnet3),
+                _ => None,
+            };
+            let mut why_not = match (own, kernel) {
+                (None, Some(kernel)) => format!("VPP has no driver of its own for a card of {kernel}"),
+                (_, _) => "the interface is no PCI card".to_owned(),
+            };
+            if let (Some(driver), Some(kernel)) = (own, kernel) {
+                match against(driver) {
+                    None => return Ok((driver, format!("the card is driven by {kernel}, and VPP has its own driver"))),
+                    Some(reason) => why_not = format!("not {driver}: {reason}"),
+                }
+            }
+            match against(Driver::AfPacket) {
+                None => Ok((Driver::AfPacket, why_not)),
+                Some(reason) => Err(format!("no driver is possible: {why_not}; not af-packet: {reason}")),
+            }
+        }
     }
 }

@@ -35,10 +35,63 @@ pub struct UplinkView {
     pub to_host_packets: u64,
     /// Packets that the host sent into VPP since `enable`.
     pub from_host_packets: u64,
+    /// How the uplink was taken from Linux; `null` when it was not.
+    pub takeover: Option<TakeoverView>,
     /// Each step.
     pub steps: Vec<StepView>,
     /// What went wrong last.
     pub last_error: Option<String>,
+}
+
+/// A takeover.
+#[derive(Clone, Debug, Serialize)]
+pub struct TakeoverView {
+    /// The Linux interface that was taken.
+    pub linux_interface: String,
+    /// How VPP drives it; `none`: by the user's own commands.
+    pub driver: &'static str,
+    /// Why that driver.
+    pub driver_reason: String,
+    /// How long the host was without its network, in microseconds.
+    pub interruption_us: Option<u64>,
+    /// What VPP cannot hold and the host alone keeps, and why.
+    pub kept: Vec<String>,
+}
+
+/// A takeover that startup.conf or a journal asked for and that was refused.
+#[derive(Clone, Debug, Serialize)]
+pub struct NotTakenView {
+    /// The Linux interface.
+    pub linux_interface: String,
+    /// Every reason.
+    pub reason: String,
+}
+
+/// A journal, as `show hostnet journal` shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct JournalView {
+    /// Its file's name.
+    pub file: String,
+    /// The Linux interface.
+    pub interface: Option<String>,
+    /// `kept`, `taking`, `taken`, `giving` or `home`.
+    pub phase: Option<&'static str>,
+    /// The namespace that it was taken from.
+    pub home: Option<String>,
+    /// Where the device is: `netns <name>` or `pci <address>`.
+    pub device: Option<String>,
+    /// The process that took it.
+    pub pid: Option<u32>,
+    /// Whether that process lives.
+    pub alive: bool,
+    /// How many addresses were captured.
+    pub addresses: usize,
+    /// How many routes.
+    pub routes: usize,
+    /// The words that asked for it.
+    pub request: Option<String>,
+    /// Why it is not believed.
+    pub fault: Option<String>,
 }
 
 /// One step of an uplink's plan.
@@ -86,6 +139,8 @@ pub struct View {
     pub helper: HelperView,
     /// Panics in commands and in the process.
     pub panics: PanicsView,
+    /// What was to be taken at VPP's start and was refused.
+    pub not_taken: Vec<NotTakenView>,
     /// The uplinks, in the order of their enabling.
     pub uplinks: Vec<UplinkView>,
 }

@@ -53,6 +53,16 @@ impl Netlink {
         self.link(&format!("look up device number {index}"), of_index(index))
     }
 
+    /// Every device of the namespace.
+    pub fn links(&mut self) -> Result<Vec<LinkFacts>, Error> {
+        let answers = self.socket.dump("list devices", &Message::GetLink(LinkMessage::default()))?;
+        let read = |answer: &Message| match answer {
+            Message::NewLink(link) => Some(wire::read_link(link)),
+            _ => None,
+        };
+        Ok(answers.iter().filter_map(read).collect())
+    }
+
     fn link(&mut self, what: &str, message: LinkMessage) -> Result<Option<LinkFacts>, Error> {
         let answers = match self.socket.get(what, &Message::GetLink(message)) {
             Err(error) if error.errno() == Some(Errno::ENODEV) => return Ok(None),
@@ -97,6 +107,14 @@ impl Netlink {
         self.socket.change(what, Message::SetLink(message), 0)
     }
 
+    /// Have the device take frames for every MAC, or only those for it.
+    pub fn set_promisc(&mut self, index: u32, on: bool) -> Result<(), Error> {
+        let mut message = of_index(index);
+        message.header.change_mask = LinkFlags::Promisc;
+        message.header.flags = if on { LinkFlags::Promisc } else { LinkFlags::empty() };
+        self.socket.change("set promiscuous mode", Message::SetLink(message), 0)
+    }
+
     /// Give the device another name.
     pub fn rename(&mut self, index: u32, name: &IfName) -> Result<(), Error> {
         let attributes = vec![LinkAttribute::IfName(name.as_str().to_owned())];
@@ -111,6 +129,13 @@ impl Netlink {
     pub fn move_to(&mut self, index: u32, netns: &NetnsFile) -> Result<(), Error> {
         let attributes = vec![LinkAttribute::NetNsFd(netns.as_fd().as_raw_fd())];
         self.set("move the device to another namespace", index, attributes)
+    }
+
+    /// The same, under a number of its own there; fails with `EBUSY` when
+    /// another device has it.
+    pub fn move_to_as(&mut self, index: u32, netns: &NetnsFile, new: i32) -> Result<(), Error> {
+        let fd = LinkAttribute::NetNsFd(netns.as_fd().as_raw_fd());
+        self.set("move the device to another namespace", index, vec![fd, LinkAttribute::NewIfIndex(new)])
     }
 
     /// Have the kernel make no IPv6 address of its own. Fails with

@@ -17,6 +17,11 @@ impl Error {
         Self { what: what.into(), detail: detail.into(), errno: None }
     }
 
+    /// A thing that is not there any more, whatever told so.
+    pub(super) fn gone(what: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { what: what.into(), detail: detail.into(), errno: Some(Errno::ENODEV) }
+    }
+
     /// A failed system call.
     pub(super) fn sys(what: impl Into<String>, errno: Errno) -> Self {
         Self { what: what.into(), detail: errno.desc().to_owned(), errno: Some(errno) }

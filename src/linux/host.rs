@@ -14,8 +14,8 @@ use super::error::{Error, gone_is_fine};
 use super::netns::NetnsFile;
 use super::probe::place;
 use super::wire::LinkFacts;
-use super::{tun, verify};
-use crate::engine::{LinuxStep, Output, Plan, UplinkId};
+use super::{Dressing, captured, home, tun, verify};
+use crate::engine::{LinuxStep, Output, Plan, Takeover, UplinkId};
 use crate::model::{IfAddress, ROUTE_PROTOCOL, Route, RouteKind};
 
 /// The `kind` of every TAP device, VPP's own too (drivers/net/tun.c).
@@ -72,21 +72,50 @@ impl Host {
             LinuxStep::Routes => session.add_routes(plan, &plan.config.routes),
             LinuxStep::ClusterRoutes => session.add_routes(plan, &plan.cluster_routes),
             LinuxStep::Verify => session.verify(plan),
+            LinuxStep::Journal => home::write_journal(takeover(plan)?),
+            LinuxStep::Take => {
+                let parking = home::take(takeover(plan)?)?;
+                return Ok(parking.map_or(Output::None, |netns| Output::Parked(netns.into())));
+            }
+            LinuxStep::Configuration => session.configure(plan),
+            LinuxStep::Commit => {
+                let index = session.found(plan)?.index;
+                home::commit(plan, takeover(plan)?, index)
+            }
         }
         .map(|()| Output::None)
     }
 
     /// Take a step back. May be repeated.
     pub fn undo(&mut self, plan: &Plan, step: LinuxStep) -> Result<(), Error> {
-        if step == LinuxStep::Namespaces {
-            self.forget(plan.id);
-            return Ok(());
+        match (step, &plan.takeover) {
+            (LinuxStep::Namespaces, _) => {
+                self.forget(plan.id);
+                return Ok(());
+            }
+            // These need no session: the journal has it all.
+            (LinuxStep::Journal, Some(takeover)) => return home::strike(takeover),
+            (LinuxStep::Take, Some(takeover)) => {
+                for line in home::give_back(takeover)? {
+                    log::warn!("{}: not given back: {line}", takeover.linux_if);
+                }
+                return Ok(());
+            }
+            (LinuxStep::Commit, Some(takeover)) => return home::recall(takeover),
+            _ => {}
         }
         let Some(session) = self.session_to_undo(plan)? else {
             return Ok(());
         };
         match step {
-            LinuxStep::Namespaces | LinuxStep::Verify => Ok(()),
+            // What the device carries goes with it; what only names it (rules)
+            // stays for the one that comes home.
+            LinuxStep::Configuration
+            | LinuxStep::Journal
+            | LinuxStep::Take
+            | LinuxStep::Commit
+            | LinuxStep::Namespaces
+            | LinuxStep::Verify => Ok(()),
             // Before VPP closes the device's file: the kernel takes tens of
             // milliseconds to unregister a device, which VPP's main thread
             // would stand still for, and the workers with it.
@@ -171,7 +200,7 @@ impl Session {
 
     fn tun_device(&mut self, plan: &Plan) -> Result<Output, Error> {
         let guard = self.staging(plan)?.netns.enter()?;
-        let tap = tun::open(&plan.device.staging_name);
+        let tap = tun::open(&plan.device.staging_name, plan.takeover.is_some());
         guard.leave()?;
         Ok(Output::Tun(tap?))
     }
@@ -278,6 +307,9 @@ impl Session {
             if let Some(link) = staging.netlink.link_by_name(&plan.device.name)? {
                 staging.netlink.rename(link.index, &plan.device.staging_name)?;
             }
+        } else if plan.takeover.is_some() {
+            // It would outlive VPP, and nobody else deletes it.
+            gone_is_fine(netlink.delete_link(link.index))?;
         }
         Ok(())
     }
@@ -316,6 +348,17 @@ impl Session {
             .rev()
             .map(|address| gone_is_fine(self.target.netlink.delete_address(link.index, *address)));
         all_of(results)
+    }
+
+    /// Everything that the taken device had, down to its sysctls.
+    fn configure(&mut self, plan: &Plan) -> Result<(), Error> {
+        let link = self.found(plan)?;
+        let captured = &takeover(plan)?.captured;
+        let left = captured::restore(&self.target.netns, link.index, captured, Dressing::Tap)?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(format!("give {} what {} had", plan.device.name, captured.link.name), left.join("; ")))
     }
 
     fn add_routes(&mut self, plan: &Plan, routes: &[Route]) -> Result<(), Error> {
@@ -361,6 +404,11 @@ impl Session {
             Err(second) => error.and(&second),
         }
     }
+}
+
+fn takeover(plan: &Plan) -> Result<&Takeover, Error> {
+    let missing = || Error::new(format!("take {}", plan.uplink_name), "the plan has no takeover");
+    plan.takeover.as_deref().ok_or_else(missing)
 }
 
 /// Go through all, whatever comes; the first error counts.

@@ -10,6 +10,7 @@
 mod captured;
 mod client;
 mod error;
+pub mod home;
 mod host;
 mod journal;
 mod netns;

@@ -9,15 +9,20 @@ use std::path::{Path, PathBuf};
 
 use nix::libc;
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::stat::fstat;
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 
 use super::error::Error;
 use super::sys;
+use crate::engine::journal::HomeNetns;
 use crate::model::Netns;
 
 /// The namespace of the calling thread; `/proc/self` would be that of the
 /// process's first thread.
 const OF_THIS_THREAD: &str = "/proc/thread-self/ns/net";
+
+/// Where the names of `ip netns` are.
+const NAMED: &str = "/var/run/netns";
 
 thread_local! {
     static ASTRAY: Cell<bool> = const { Cell::new(false) };
@@ -62,6 +67,32 @@ impl NetnsFile {
         Self::open(&Netns::Path(PathBuf::from("/proc/1/ns/net")))
     }
 
+    /// The namespace that a journal tells of, wherever a file stands for it
+    /// now: the same path, this process's own, a name of `ip netns`, or any
+    /// process in it. Fails with `ENODEV` when nothing stands for it any more.
+    pub fn find(home: &HomeNetns) -> Result<Self, Error> {
+        let is_it = |file: &Self| file.id().is_ok_and(|id| id == (home.dev, home.ino));
+        let open = |path: PathBuf| Self::open(&Netns::Path(path)).ok().filter(is_it);
+        let below = |dir: &str, end: &str| -> Vec<PathBuf> {
+            let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path().join(end)).collect()
+        };
+        let first = [home.path.clone(), PathBuf::from(OF_THIS_THREAD), PathBuf::from("/proc/1/ns/net")];
+        let named = || below(NAMED, "").into_iter();
+        let processes = || below("/proc", "ns/net").into_iter();
+        let found = first.into_iter().find_map(open).or_else(|| named().find_map(open));
+        found
+            .or_else(|| processes().find_map(open))
+            .ok_or_else(|| Error::gone(format!("find network namespace {}", home.path.display()), "it is gone"))
+    }
+
+    /// Device and inode number, which tell namespaces apart for as long as
+    /// they live.
+    pub fn id(&self) -> Result<(u64, u64), Error> {
+        let stat = fstat(&self.0).map_err(|errno| Error::sys("look at a network namespace", errno))?;
+        Ok((stat.st_dev, stat.st_ino))
+    }
+
     /// Make a namespace that has no name and holds nothing but a loopback
     /// device; it ends with its last open file, socket and device.
     pub fn anonymous() -> Result<Self, Error> {
@@ -87,6 +118,12 @@ impl NetnsFile {
     /// as long as this file is open.
     pub fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd()))
+    }
+}
+
+impl From<NetnsFile> for OwnedFd {
+    fn from(netns: NetnsFile) -> Self {
+        netns.0
     }
 }
 

@@ -19,7 +19,8 @@ const DEV_VHOST_NET: &str = "/dev/vhost-net";
 /// cannot be made in that namespace.
 pub fn probe(netns: &Netns, name: Option<&IfName>) -> LinuxFacts {
     let checks = [target(netns, name), staging()];
-    LinuxFacts { refusals: checks.into_iter().filter_map(Result::err).collect(), vhost_missing: vhost_missing() }
+    let refusals = checks.into_iter().filter_map(Result::err).collect();
+    LinuxFacts { refusals, vhost_missing: vhost_missing(), kept: None }
 }
 
 /// Whether the namespace is there and the name free in it.
@@ -60,7 +61,7 @@ fn staging() -> Result<(), String> {
             .parse()
             .map_err(|error: crate::model::IfNameError| Error::new("probe", error.to_string()))?;
         let guard = staging.enter()?;
-        let tap = tun::open(&name);
+        let tap = tun::open(&name, false);
         guard.leave()?;
         tap.map(drop)
     };

@@ -14,6 +14,7 @@ mod raw {
     nix::ioctl_write_ptr_bad!(tun_set_iff, nix::libc::TUNSETIFF, nix::libc::ifreq);
     nix::ioctl_write_ptr_bad!(tun_set_vnet_hdr_sz, nix::libc::TUNSETVNETHDRSZ, nix::libc::c_int);
     nix::ioctl_write_int_bad!(tun_set_offload, nix::libc::TUNSETOFFLOAD);
+    nix::ioctl_write_int_bad!(tun_set_persist, nix::libc::TUNSETPERSIST);
     nix::ioctl_write_ptr_bad!(ethtool, nix::libc::SIOCETHTOOL, nix::libc::ifreq);
 }
 
@@ -43,6 +44,14 @@ pub(super) fn tun_set_header_len(file: impl AsFd, bytes: nix::libc::c_int) -> ni
     // SAFETY: the file is open while it is borrowed; the kernel reads one int,
     // which lives on this stack.
     unsafe { raw::tun_set_vnet_hdr_sz(file.as_fd().as_raw_fd(), &raw const bytes) }?;
+    Ok(())
+}
+
+/// Have the device outlive its file (`TUNSETPERSIST`).
+pub(super) fn tun_set_persist(file: impl AsFd) -> nix::Result<()> {
+    // SAFETY: the file is open while it is borrowed; the argument goes by
+    // value.
+    unsafe { raw::tun_set_persist(file.as_fd().as_raw_fd(), 1) }?;
     Ok(())
 }
 

@@ -105,6 +105,7 @@ mod tests {
             txqlen: None,
             group: 0,
             addr_gen_mode: None,
+            token: None,
             kind: kind.map(str::to_owned),
             vlan_id: None,
             parent: None,

@@ -20,9 +20,9 @@ const DEV_NET_TUN: &str = "/dev/net/tun";
 pub const VNET_HDR_LEN: i32 = 12;
 
 /// Make a TAP device of that name in the calling thread's namespace. It lives
-/// as long as the returned file: non-blocking, close-on-exec, a frame each
+/// as long as the returned file, or until it is deleted with `persist`: non-blocking, close-on-exec, a frame each
 /// read and write, behind a header of [`VNET_HDR_LEN`] bytes.
-pub fn open(name: &IfName) -> Result<OwnedFd, Error> {
+pub fn open(name: &IfName, persist: bool) -> Result<OwnedFd, Error> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -38,6 +38,9 @@ pub fn open(name: &IfName) -> Result<OwnedFd, Error> {
     // None: the kernel sums and segments what it hands us.
     sys::tun_set_offload(&file, 0)
         .map_err(|errno| Error::sys(format!("set the offloads of TAP device {name}"), errno))?;
+    if persist {
+        sys::tun_set_persist(&file).map_err(|errno| Error::sys(format!("make TAP device {name} persistent"), errno))?;
+    }
     Ok(file)
 }
 

@@ -25,9 +25,10 @@ pub(super) fn differences(
         found.push("its link is down".to_owned());
     }
     address_differences(&plan.config.addresses, addresses, &mut found);
-    let wanted: Vec<Route> = plan
-        .config
-        .routes
+    // Those of a taken device are not of our protocol; giving them to it has
+    // compared them already.
+    let routes_of_ours: &[Route] = if plan.takeover.is_some() { &[] } else { &plan.config.routes };
+    let wanted: Vec<Route> = routes_of_ours
         .iter()
         .chain(&plan.cluster_routes)
         .map(|route| as_kernel_has_it(route, &plan.config.addresses))

@@ -122,15 +122,6 @@ pub static vlib_plugin_registration: Registration = Registration {
 /// The name of our stanza in startup.conf.
 const STANZA: &CStr = c"hostnet";
 
-/// The hook for a plugin without settings: takes an empty stanza, refuses any
-/// word in it.
-pub fn no_settings(_main: &Main<'_>, text: &str) -> Result<(), String> {
-    match text.split_whitespace().next() {
-        None => Ok(()),
-        Some(word) => Err(format!("unknown word '{word}' in '{text}'; the stanza takes none")),
-    }
-}
-
 /// By [`register_plugin`] alone.
 pub(crate) fn construct(hooks: &'static Hooks) {
     let _ = HOOKS.set(hooks);

@@ -35,6 +35,9 @@ pub struct Create<'a> {
     pub mac: MacAddr,
     /// MTU of the host's device, in bytes.
     pub host_mtu: u32,
+    /// The host's device outlives VPP (`TUNSETPERSIST`): whoever made it has
+    /// to delete it.
+    pub persist: bool,
 }
 
 /// Make a tap over vhost-net; VPP's index of it. VPP's main thread changes
@@ -49,6 +52,7 @@ pub fn create(barrier: &Barrier<'_>, args: &Create<'_>) -> Result<u32, String> {
         host_mac: args.host_mac.0,
         mac: args.mac.0,
         host_mtu: args.host_mtu,
+        persist: u8::from(args.persist),
         ..Default::default()
     };
     // SAFETY: barrier held; the shim copies both strings, which live here.

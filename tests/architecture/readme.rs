@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use hostnet::cli::grammar;
-use hostnet::engine::{HelperView, PanicsView, StepView, UplinkView, View};
+use hostnet::engine::{HelperView, NotTakenView, PanicsView, StepView, TakeoverView, UplinkView, View};
 use hostnet::model::Backend;
 
 const BEGIN: &str = "<!-- cli-defs: begin (HOSTNET_BLESS=1 writes it) -->\n";
@@ -40,6 +40,14 @@ pub(crate) fn commands_are_current() {
 /// A view with every part, so that its JSON has every field.
 fn sample() -> View {
     let step = StepView { name: "vpp-tap", state: "done", took_us: None, error: None };
+    let takeover = TakeoverView {
+        linux_interface: String::new(),
+        driver: "",
+        driver_reason: String::new(),
+        interruption_us: None,
+        kept: Vec::new(),
+    };
+    let not_taken = NotTakenView { linux_interface: String::new(), reason: String::new() };
     let uplink = UplinkView {
         interface: String::new(),
         sw_if_index: 0,
@@ -54,11 +62,12 @@ fn sample() -> View {
         addresses: Vec::new(),
         to_host_packets: 0,
         from_host_packets: 0,
+        takeover: Some(takeover),
         steps: vec![step],
         last_error: None,
     };
     let helper = HelperView { state: "idle", commands: 0, reports: 0, died: None };
-    View { version: "", helper, panics: PanicsView::default(), uplinks: vec![uplink] }
+    View { version: "", helper, panics: PanicsView::default(), not_taken: vec![not_taken], uplinks: vec![uplink] }
 }
 
 fn fields(prefix: &str, value: &serde_json::Value, names: &mut BTreeSet<String>) {

@@ -233,7 +233,9 @@ fn plain(value: &mut serde_json::Value) {
             for key in ["ifindex", "link_index", "gc_info", "linkinfo", "min_mtu", "max_mtu", "protodown", "link"] {
                 map.remove(key);
             }
-            map.retain(|key, _| !key.starts_with("num_") && !key.contains("gso") && !key.contains("tso") && !key.contains("gro_"));
+            map.retain(|key, _| {
+                !key.starts_with("num_") && !key.contains("gso") && !key.contains("tso") && !key.contains("gro_")
+            });
             map.retain(|key, _| !key.starts_with("promiscuity") && key != "qdisc" && key != "operstate");
         }
         serde_json::Value::Array(all) => all.iter_mut().for_each(plain),
@@ -243,7 +245,8 @@ fn plain(value: &mut serde_json::Value) {
 
 #[track_caller]
 fn same(before: &[(String, serde_json::Value)], after: &[(String, serde_json::Value)]) {
-    let lines = |all: &[(String, serde_json::Value)]| all.iter().map(|(of, row)| format!("{of}: {row}")).collect::<Vec<_>>();
+    let lines =
+        |all: &[(String, serde_json::Value)]| all.iter().map(|(of, row)| format!("{of}: {row}")).collect::<Vec<_>>();
     let (before, after) = (lines(before), lines(after));
     let missing: Vec<&String> = before.iter().filter(|line| !after.contains(line)).collect();
     let beside: Vec<&String> = after.iter().filter(|line| !before.contains(line)).collect();
@@ -276,7 +279,7 @@ fn everything_comes_back_to_the_device() {
 /// A device in its place, held by its file.
 fn tap() -> (u32, OwnedFd) {
     let name = name();
-    let file = open_tun(&name).unwrap();
+    let file = open_tun(&name, false).unwrap();
     (index(NAME), file)
 }
 
@@ -348,7 +351,8 @@ fn a_device_that_was_down_stays_down_with_its_addresses() {
 #[test]
 fn ipv6_switched_off_stays_off_and_secrets_come_back() {
     let home = Home::bare();
-    let sysctl = |key: &str, value: &str| std::fs::write(format!("/proc/sys/net/ipv6/conf/{NAME}/{key}"), value).unwrap();
+    let sysctl =
+        |key: &str, value: &str| std::fs::write(format!("/proc/sys/net/ipv6/conf/{NAME}/{key}"), value).unwrap();
     sysctl("stable_secret", "2001:db8::1");
     run("ip", &["link", "set", "dev", NAME, "up"]);
     settle();
@@ -363,7 +367,11 @@ fn ipv6_switched_off_stays_off_and_secrets_come_back() {
     home.wipe();
     sysctl("disable_ipv6", "0");
     assert_eq!(home.restore(&captured), Vec::<String>::new());
-    assert!(ip(&["-6", "addr", "show", "dev", NAME]).iter().all(|link| link["addr_info"].as_array().is_none_or(Vec::is_empty)));
+    assert!(
+        ip(&["-6", "addr", "show", "dev", NAME])
+            .iter()
+            .all(|link| link["addr_info"].as_array().is_none_or(Vec::is_empty))
+    );
 }
 
 #[test]
@@ -531,7 +539,12 @@ fn vpp_gets_what_it_can_hold_and_the_rest_is_named() {
         assert!(routes.iter().any(|route| route == wanted), "{wanted}: {routes:#?}");
     }
     // The prefixes of addresses are no routes, and the best metric won.
-    assert!(!routes.iter().any(|route| route.starts_with("10.78.0.0/24") || route.contains("10.77.0.2") && route.starts_with("default")));
+    assert!(
+        !routes
+            .iter()
+            .any(|route| route.starts_with("10.78.0.0/24")
+                || route.contains("10.77.0.2") && route.starts_with("default"))
+    );
     for (wanted, why) in [
         ("10.5.0.0/16", "type of service"),
         ("10.7.0.0/16", "another device"),

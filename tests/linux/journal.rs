@@ -37,6 +37,7 @@ fn journal(interface: &str, home_ino: u64, number: u64, routes: usize) -> Journa
         txqlen: Some(1000),
         group: 0,
         addr_gen_mode: Some(0),
+        token: None,
         kind: Some("veth".to_owned()),
         vlan_id: None,
         parent: None,
@@ -44,6 +45,7 @@ fn journal(interface: &str, home_ino: u64, number: u64, routes: usize) -> Journa
     };
     Journal {
         boot_id: boot_id().unwrap(),
+        owner: hostnet::engine::journal::Owner { pid: 1, started: 1 },
         phase: [JournalPhase::Taking, JournalPhase::Taken, JournalPhase::Giving][usize::try_from(number % 3).unwrap()],
         interface: interface.parse().unwrap(),
         home: HomeNetns { path: "/proc/1/ns/net".into(), dev: 4, ino: home_ino },
@@ -54,10 +56,12 @@ fn journal(interface: &str, home_ino: u64, number: u64, routes: usize) -> Journa
         },
         tap: None,
         captured: Captured {
+            taken_at: 0,
             link,
             addresses: Vec::new(),
             nexthops: Vec::new(),
             routes: vec![RawMessage(vec![7; 48]); routes],
+            absent_routes: Vec::new(),
             rules: Vec::new(),
             neighbours: Vec::new(),
             sysctls: BTreeMap::new(),

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hostnet::bridge::{MainEnd, bridge};
-use hostnet::engine::{Command, LinuxFacts, LinuxStep, Output, Plan, Report, UplinkId};
+use hostnet::engine::{Command, Identity, LinuxFacts, LinuxStep, Output, Plan, Report, UplinkId};
 use hostnet::helper;
 use hostnet::linux::Netlink;
 use hostnet::model::{Backend, HostConfig, HostDevice, IfAddress, IfName, MacAddr, Netns, NextHop, Route, RouteKind};
@@ -101,7 +101,8 @@ impl Lab {
 
     pub(crate) fn probe(&self, netns: Netns, name: Option<&str>) -> LinuxFacts {
         let name = name.map(|name| name.parse().unwrap());
-        self.submit(Command::Probe { uplink: UplinkId(3), netns, name });
+        let (identity, journal) = (Identity::default(), PathBuf::from("/nonexistent/journals"));
+        self.submit(Command::Probe { uplink: UplinkId(3), netns, name, identity, journal });
         match self.report() {
             Report::Probed { uplink: UplinkId(3), facts } => facts,
             other => panic!("{other:?}"),
@@ -114,7 +115,7 @@ impl Lab {
             Report::Applied { uplink, step: of, result } => {
                 assert_eq!((uplink, of), (plan.id, step));
                 match result? {
-                    Output::None => {}
+                    Output::None | Output::Parked(_) => {}
                     Output::Staging(path) => self.staging = Some(path),
                     Output::Tun(file) => self.tun = Some(file),
                 }
@@ -307,5 +308,6 @@ pub(crate) fn rich_plan(netns: Netns) -> Plan {
         },
         cluster_routes: vec![cluster4, cluster6],
         default_punt: true,
+        takeover: None,
     }
 }

@@ -21,8 +21,9 @@ static hns_process_fn process_fn;
 static uword
 hns_process_loop (vlib_main_t *vm, vlib_node_runtime_t *rt, vlib_frame_t *f)
 {
-  f64 timeout = 0;
   uword *data = 0;
+  /* Once at the start: there may be work from startup.conf. */
+  f64 timeout = process_fn (vm);
   while (1)
     {
       if (timeout > 0)

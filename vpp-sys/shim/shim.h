@@ -203,6 +203,7 @@ typedef struct
   u8 host_mac[6];
   u8 mac[6];
   u32 host_mtu;
+  u8 persist;
   u32 sw_if_index;
   u8 error[256];
 } hns_tap_create_t;

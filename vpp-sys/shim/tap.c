@@ -23,7 +23,7 @@ hns_tap_create (vlib_main_t *vm, hns_tap_create_t *a)
   args.id = ~0;
   args.num_rx_queues = 1;
   args.num_tx_queues = 1;
-  args.tap_flags = TAP_FLAG_GSO;
+  args.tap_flags = TAP_FLAG_GSO | (a->persist ? TAP_FLAG_PERSIST : 0);
   args.mac_addr_set = 1;
   mac_address_from_bytes (&args.mac_addr, a->mac);
   mac_address_from_bytes (&args.host_mac_addr, a->host_mac);

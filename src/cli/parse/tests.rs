@@ -217,7 +217,7 @@ fn the_words_of_driver_are_those_of_the_engine() {
     refused(
         "hostnet uplink",
         "x driver dpdk",
-        "unknown driver 'dpdk'; expected one of: auto, af-packet, virtio, vmxnet3, dev, none",
+        "unknown driver 'dpdk'; expected one of: auto, af-packet, virtio, vmxnet3, none",
     );
 }
 

@@ -28,6 +28,7 @@ fn good() -> UplinkView {
         addresses: vec![address("192.0.2.7", 24), address("2001:db8::7", 64)],
         to_host_packets: 1207,
         from_host_packets: 98,
+        takeover: None,
         steps: vec![step("linux-namespaces", "done", Some(87), None), step("vpp-tap", "done", Some(12_345), None)],
         last_error: None,
     }
@@ -48,6 +49,7 @@ fn failed() -> UplinkView {
         addresses: Vec::new(),
         to_host_packets: 0,
         from_host_packets: 0,
+        takeover: None,
         steps: vec![
             step("linux-namespaces", "undone", Some(1000), None),
             step("linux-tun-device", "failed", Some(7), Some("open /dev/net/tun:\n  no such device")),
@@ -59,7 +61,7 @@ fn failed() -> UplinkView {
 
 fn view(uplinks: Vec<UplinkView>) -> View {
     let helper = HelperView { state: "running", commands: 12, reports: 11, died: None };
-    View { version: "0.1.0", helper, panics: PanicsView::default(), uplinks }
+    View { version: "0.1.0", helper, panics: PanicsView::default(), not_taken: Vec::new(), uplinks }
 }
 
 fn dead(uplinks: Vec<UplinkView>) -> View {
@@ -164,6 +166,7 @@ fn json_is_stable() {
     "count": 0,
     "last": null
   },
+  "not_taken": [],
   "uplinks": [
     {
       "interface": "avf-0/d8/a/0",
@@ -179,6 +182,7 @@ fn json_is_stable() {
       "addresses": [],
       "to_host_packets": 0,
       "from_host_packets": 0,
+      "takeover": null,
       "steps": [
         {
           "name": "linux-namespaces",

@@ -137,7 +137,7 @@ fn values() {
     }
     refused(
         "uplink a { driver dpdk }",
-        "uplink a: unknown driver 'dpdk'; expected one of: auto, af-packet, virtio, vmxnet3, dev, none",
+        "uplink a: unknown driver 'dpdk'; expected one of: auto, af-packet, virtio, vmxnet3, none",
     );
     refused("uplink a { mtu 1 }", "uplink a: mtu 1 is out of range; expected 68 to 65521");
     refused(
@@ -175,10 +175,10 @@ fn every_option_of_the_command_has_its_place_in_the_stanza_or_is_refused_by_name
 fn the_words_of_a_request() {
     let mut request = plain("eth0");
     assert_eq!(to_words(&request), "eth0");
-    request.driver = DriverChoice::This(Driver::Dev);
+    request.driver = DriverChoice::This(Driver::Vmxnet3);
     request.enable.host_netns = Netns::Pid(7);
     request.enable.dry_run = true;
-    assert_eq!(to_words(&request), "eth0 driver dev host-netns pid:7 dry-run");
+    assert_eq!(to_words(&request), "eth0 driver vmxnet3 host-netns pid:7 dry-run");
     for damaged in ["", "  ", "eth0 mtu", "eth0 x", "a/b", "eth0 eth1"] {
         assert!(from_words(damaged).is_err(), "{damaged}");
     }

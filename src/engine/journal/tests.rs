@@ -27,6 +27,7 @@ fn link() -> CapturedLink {
         txqlen: Some(1000),
         group: 0,
         addr_gen_mode: Some(1),
+        token: None,
         kind: None,
         vlan_id: None,
         parent: None,
@@ -37,6 +38,7 @@ fn link() -> CapturedLink {
 fn sample() -> Journal {
     Journal {
         boot_id: BOOT.to_owned(),
+        owner: Owner { pid: 4711, started: 99 },
         phase: JournalPhase::Taken,
         interface: "eth0".parse().unwrap(),
         home: HomeNetns { path: "/proc/1/ns/net".into(), dev: 4, ino: 4_026_531_840 },
@@ -45,12 +47,14 @@ fn sample() -> Journal {
             original_driver: Some("iavf".to_owned()),
             taken_driver: "vfio-pci".to_owned(),
         },
-        tap: Some(JournalTap { name: "eth0".parse().unwrap(), index: 9, mac: MacAddr([2, 0, 0, 0, 0, 1]) }),
+        tap: Some(JournalTap { name: "eth0".parse().unwrap(), index: 9, mac: MacAddr([2, 0, 0, 0, 0, 1]), mtu: 1500 }),
         captured: Captured {
+            taken_at: 17,
             link: link(),
             addresses: vec![RawMessage(vec![2, 24, 0x80, 0xff])],
             nexthops: Vec::new(),
             routes: vec![RawMessage(vec![10, 0, 7])],
+            absent_routes: Vec::new(),
             rules: Vec::new(),
             neighbours: Vec::new(),
             sysctls: BTreeMap::from([("ipv6/conf/accept_ra".to_owned(), "2".to_owned())]),
@@ -87,10 +91,11 @@ fn the_format_is_the_one_that_other_versions_know() {
     let words: Vec<&str> = header.split(' ').collect();
     assert_eq!(words[..3], ["hostnet-journal", "1", &body.len().to_string()]);
     assert!(words.len() == 4 && words[3].len() == 64, "{header}");
-    let start = "{\"boot_id\":\"5f0b8a52-8f0e-4b8a-9a52-0c6f4d1d2a77\",\"phase\":\"taken\",\"interface\":\"eth0\",\
+    let start = "{\"boot_id\":\"5f0b8a52-8f0e-4b8a-9a52-0c6f4d1d2a77\",\"owner\":{\"pid\":4711,\"started\":99},\
+        \"phase\":\"taken\",\"interface\":\"eth0\",\
         \"home\":{\"path\":\"/proc/1/ns/net\",\"dev\":4,\"ino\":4026531840},\
         \"device\":{\"pci\":{\"address\":\"0000:d8:0a.0\",\"original_driver\":\"iavf\",\"taken_driver\":\"vfio-pci\"}},\
-        \"tap\":{\"name\":\"eth0\",\"index\":9,\"mac\":\"02:00:00:00:00:01\"},\"captured\":{\"link\":{";
+        \"tap\":{\"name\":\"eth0\",\"index\":9,\"mac\":\"02:00:00:00:00:01\",\"mtu\":1500},\"captured\":{\"taken_at\":17,\"link\":{";
     assert!(body.starts_with(start), "{body}");
     assert!(body.ends_with("},\"request\":\"uplink eth0 driver auto\"}"), "{body}");
 }
@@ -276,7 +281,8 @@ prop_compose! {
     ) -> Captured {
         let link = CapturedLink { index, alias, altnames, ..link() };
         let pci = sample().captured.pci.filter(|_| pci);
-        Captured { link, addresses, nexthops, routes, rules, neighbours, sysctls, pci }
+        let (taken_at, absent_routes) = (u64::from(index), addresses.clone());
+        Captured { taken_at, link, addresses, nexthops, routes, absent_routes, rules, neighbours, sysctls, pci }
     }
 }
 
@@ -284,12 +290,13 @@ prop_compose! {
     fn journal()(
         boot_id in any::<String>(), request in any::<String>(), path in any::<String>(),
         (dev, ino) in any::<(u64, u64)>(), tap in any::<bool>(),
-        phase in select(&[JournalPhase::Taking, JournalPhase::Taken, JournalPhase::Giving]),
-        device in device(), captured in captured(),
+        phase in select(&[JournalPhase::Taking, JournalPhase::Taken, JournalPhase::Giving, JournalPhase::Home, JournalPhase::Kept]),
+        device in device(), captured in captured(), (pid, started) in any::<(u32, u64)>(),
     ) -> Journal {
+        let owner = Owner { pid, started };
         let home = HomeNetns { path: path.into(), dev, ino };
         let tap = sample().tap.filter(|_| tap);
-        Journal { boot_id, phase, interface: sample().interface, home, device, tap, captured, request }
+        Journal { boot_id, owner, phase, interface: sample().interface, home, device, tap, captured, request }
     }
 }
 

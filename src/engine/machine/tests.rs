@@ -264,7 +264,7 @@ proptest! {
         end in end(),
         fails in proptest::collection::vec(any::<bool>(), 0..60),
     ) {
-        let steps: Vec<Step> = Step::all(Backend::Builtin).collect();
+        let steps: Vec<Step> = Step::all(Backend::Builtin, crate::engine::Origin::Vpp).collect();
         let good = good.min(steps.len());
         let mut m = Machine::new(steps.iter().copied());
         for step in &steps[..good] {

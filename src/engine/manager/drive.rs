@@ -40,6 +40,7 @@ impl Manager {
         let id = plan.id;
         if let Some(uplink) = self.uplink_mut(id) {
             uplink.begun = Some(begun);
+            uplink.note_begin(step, forward, begun);
         }
         self.scene = Scene::Step(id);
         let result = match (step, forward) {
@@ -50,6 +51,9 @@ impl Manager {
                 hands.kernel.submit(command).err().map(|error| Err(error.to_string()))
             }
         };
+        if let (Step::Vpp(step), Some(Ok(()))) = (step, &result) {
+            self.note_interface(hands, id, step);
+        }
         self.scene = Scene::Elsewhere;
         result
     }
@@ -57,9 +61,7 @@ impl Manager {
     /// The step under way has ended.
     pub(super) fn conclude(&mut self, hands: &Hands<'_>, id: UplinkId, result: Result<(), String>) {
         if let Some(uplink) = self.uplink_mut(id) {
-            let now = (hands.now)();
-            let took = now.saturating_sub(uplink.begun.take().unwrap_or(now));
-            uplink.machine.done(took, result);
+            uplink.ended((hands.now)(), result);
         }
     }
 
@@ -109,7 +111,13 @@ impl Manager {
         };
         let plan = &uplink.plan;
         let tap = hands.vpp.tap(id).map_or_else(|| "tap".to_owned(), |tap| format!("tap {}", tap.name));
-        format!("hostnet: {} is enabled, host device {}, {tap} ({})", plan.uplink_name, plan.device.name, plan.backend)
+        format!(
+            "hostnet: {} is enabled, host device {}, {tap} ({}){}",
+            plan.uplink_name,
+            plan.device.name,
+            plan.backend,
+            uplink.interruption_text()
+        )
     }
 
     fn forget(&mut self, hands: &mut Hands<'_>, id: UplinkId) {
@@ -201,6 +209,11 @@ fn undone_answer(uplink: &Uplink, waiter: Option<Waiter>) -> super::Answer {
             let failure = uplink.machine.failure().unwrap_or("it was disabled meanwhile");
             Err(format!("{failure}; everything was undone"))
         }
-        Some(Waiter::Disable(_)) | None => Ok(format!("hostnet: {} is disabled", uplink.name())),
+        Some(Waiter::Disable(_)) | None => Ok(match &uplink.plan.takeover {
+            Some(takeover) if takeover.driver.is_some() => {
+                format!("hostnet: {} is home again{}", takeover.linux_if, uplink.interruption_text())
+            }
+            Some(_) | None => format!("hostnet: {} is disabled", uplink.name()),
+        }),
     }
 }

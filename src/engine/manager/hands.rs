@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::{Command, HelperView, Output, Plan, SubmitError, UplinkFacts, UplinkId, VppStep};
+use crate::engine::{Command, HelperView, Output, Plan, Prospects, SubmitError, UplinkFacts, UplinkId, VppStep};
 
 /// The tap of an uplink as VPP has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,13 @@ pub trait Dataplane {
     /// something in VPP: what belongs to them is no reason. An error says that
     /// there is no such interface.
     fn inspect(&mut self, sw_if_index: u32, others: &[Arc<Plan>]) -> Result<UplinkFacts, String>;
+
+    /// What VPP could do with a card that is to be taken; change nothing.
+    fn prospects(&mut self, others: &[Arc<Plan>]) -> Prospects;
+
+    /// The interface that [`VppStep::Uplink`] made for a taken device, while
+    /// it is there: its index and its name.
+    fn interface(&self, id: UplinkId) -> Option<(u32, String)>;
 
     /// Take what a Linux step of the plan brought forth, for later steps.
     fn accept(&mut self, plan: &Plan, output: Output);

@@ -5,5 +5,6 @@ mod enable;
 mod fake;
 mod lab;
 mod losses;
+mod taken;
 mod two;
 mod walk;

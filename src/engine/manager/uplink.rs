@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{ClientId, TapView};
 use crate::engine::{
-    Action, EnableRequest, Machine, Phase, Plan, Step, StepState, StepView, UplinkFacts, UplinkId, UplinkView, VppStep,
+    Action, EnableRequest, LinuxStep, Machine, Phase, Plan, Step, StepState, StepView, TakeoverView, UplinkFacts,
+    UplinkId, UplinkView, VppStep,
 };
 
 /// An `enable` whose plan waits for what Linux says.
@@ -59,6 +60,11 @@ pub(super) struct Uplink {
     pub(super) dismissed: bool,
     /// Why the default punt redirect could not be taken over.
     pub(super) takeover_error: Option<String>,
+    /// When a device was taken from the host, or its tap went down on the way
+    /// back: since then the host has no network.
+    pub(super) dark_since: Option<Duration>,
+    /// How long that lasted, the last time.
+    pub(super) interruption: Option<Duration>,
 }
 
 const REDIRECTS: [Step; 2] = [Step::Vpp(VppStep::Redirect4), Step::Vpp(VppStep::Redirect6)];
@@ -75,7 +81,46 @@ impl Uplink {
             pace: Pace::Working,
             dismissed: false,
             takeover_error: None,
+            dark_since: None,
+            interruption: None,
         }
+    }
+
+    /// A step begins, forward or back: does the host lose its network?
+    pub(super) fn note_begin(&mut self, step: Step, forward: bool, now: Duration) {
+        let goes_dark = match step {
+            Step::Linux(LinuxStep::Take) => forward,
+            Step::Vpp(VppStep::TapUp) => !forward,
+            _ => false,
+        };
+        if goes_dark && self.plan.takeover.is_some() {
+            self.dark_since.get_or_insert(now);
+        }
+    }
+
+    /// A step ended well: does the host have its network again?
+    fn note_end(&mut self, action: Action, now: Duration) {
+        if matches!(action, Action::Apply(Step::Vpp(VppStep::TapUp)) | Action::Undo(Step::Linux(LinuxStep::Take)))
+            && let Some(since) = self.dark_since.take()
+        {
+            self.interruption = Some(now.saturating_sub(since));
+        }
+    }
+
+    /// The step under way has ended.
+    pub(super) fn ended(&mut self, now: Duration, result: Result<(), String>) {
+        let took = now.saturating_sub(self.begun.take().unwrap_or(now));
+        if result.is_ok() {
+            self.note_end(self.machine.action(), now);
+        }
+        self.machine.done(took, result);
+    }
+
+    /// For how long the host was without its network, in words.
+    pub(super) fn interruption_text(&self) -> String {
+        self.interruption.map_or_else(String::new, |time| {
+            format!(", {}.{:03} ms without network", time.as_millis(), time.as_micros() % 1000)
+        })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -181,6 +226,13 @@ impl Uplink {
             addresses: plan.config.addresses.clone(),
             to_host_packets,
             from_host_packets,
+            takeover: plan.takeover.as_ref().map(|takeover| TakeoverView {
+                linux_interface: takeover.linux_if.to_string(),
+                driver: takeover.driver_name(),
+                driver_reason: takeover.driver_reason.clone(),
+                interruption_us: self.interruption.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+                kept: takeover.kept.clone(),
+            }),
             steps: self.machine.records().iter().map(step_view).collect(),
             last_error: self.last_error(),
         }

@@ -25,6 +25,7 @@ fn facts() -> UplinkFacts {
         tap_plugin: true,
         default_punt: true,
         refusals: Vec::new(),
+        unready: Vec::new(),
     }
 }
 
@@ -116,7 +117,7 @@ fn every_reason_is_named_at_once() {
         refusals: vec!["interface host-eth0 is down".to_owned()],
         ..facts()
     };
-    let linux = LinuxFacts { refusals: vec!["no namespace blue".to_owned()], vhost_missing: None };
+    let linux = LinuxFacts { refusals: vec!["no namespace blue".to_owned()], vhost_missing: None, kept: None };
     let request = EnableRequest {
         tap: TapChoice::Vhost,
         mtu: Some(1000),

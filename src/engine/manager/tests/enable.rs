@@ -7,7 +7,7 @@ use crate::engine::*;
 use crate::model::{Backend, Netns};
 
 fn all_steps() -> Vec<Step> {
-    Step::all(Backend::Vhost).collect()
+    Step::all(Backend::Vhost, Origin::Vpp).collect()
 }
 
 /// Let this step fail, forward or back.

@@ -9,7 +9,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::super::*;
-use crate::engine::{HelperView, LinuxStep, Output, SubmitError, UplinkFacts, VppStep};
+use crate::engine::{
+    Driver, HelperView, Kept, LinuxStep, Origin, Output, Prospects, SubmitError, Survey, UplinkFacts, VppStep,
+};
 
 /// What both sides have in place.
 #[derive(Default)]
@@ -56,6 +58,9 @@ pub(super) struct FakeVpp {
     pub(super) forgotten: Vec<UplinkId>,
     /// What the last inspect was told of our other uplinks.
     pub(super) others: Vec<UplinkId>,
+    pub(super) prospect_refusals: Vec<String>,
+    /// The interfaces made on taken devices.
+    pub(super) made: BTreeMap<UplinkId, u32>,
     next_tap: u32,
 }
 
@@ -73,6 +78,14 @@ impl Dataplane for FakeVpp {
         self.interfaces.get(&sw_if_index).cloned().ok_or(format!("no interface {sw_if_index}"))
     }
 
+    fn prospects(&mut self, _: &[Arc<Plan>]) -> Prospects {
+        Prospects { drivers: Driver::ALL.to_vec(), tap_plugin: true, refusals: self.prospect_refusals.clone() }
+    }
+
+    fn interface(&self, id: UplinkId) -> Option<(u32, String)> {
+        self.made.get(&id).map(|index| (*index, format!("made{index}")))
+    }
+
     fn accept(&mut self, _: &Plan, output: Output) {
         self.accepted.push(output);
     }
@@ -85,6 +98,13 @@ impl Dataplane for FakeVpp {
         }
         self.world.in_place.borrow_mut().push(entry);
         match step {
+            VppStep::Uplink => {
+                let index = if plan.origin() == Origin::Taken { 50 + plan.id.0 } else { plan.uplink };
+                self.made.insert(plan.id, index);
+            }
+            VppStep::Unnumbered if plan.takeover.is_some() => {
+                assert_eq!(Some(&plan.uplink), self.made.get(&plan.id), "the plan knows its interface");
+            }
             VppStep::Tap => {
                 self.next_tap += 1;
                 self.taps.insert(plan.id, 100 + self.next_tap);
@@ -111,6 +131,7 @@ impl Dataplane for FakeVpp {
         self.world.take_out(plan.id, Step::Vpp(step));
         match step {
             VppStep::Tap => drop(self.taps.remove(&plan.id)),
+            VppStep::Uplink => drop(self.made.remove(&plan.id)),
             VppStep::Redirect4 if self.default == Some(plan.id) => self.default = None,
             _ => {}
         }
@@ -151,6 +172,10 @@ pub(super) struct FakeKernel {
     pub(super) fail_undo: HashSet<LinuxStep>,
     pub(super) probe_refusals: Vec<String>,
     pub(super) forgotten: BTreeSet<UplinkId>,
+    /// What is kept for whatever interface is enabled.
+    pub(super) kept: Option<Kept>,
+    /// What a survey says.
+    pub(super) survey: Option<Result<Survey, String>>,
 }
 
 impl Kernel for FakeKernel {
@@ -178,8 +203,14 @@ impl FakeKernel {
             #[cfg(feature = "faults")]
             Command::Panic => None,
             Command::Probe { uplink, .. } => {
-                let facts = LinuxFacts { refusals: self.probe_refusals.clone(), vhost_missing: None };
+                let facts =
+                    LinuxFacts { refusals: self.probe_refusals.clone(), vhost_missing: None, kept: self.kept.clone() };
                 Some(Report::Probed { uplink, facts })
+            }
+            Command::Journals { client, .. } => Some(Report::Journals { client, found: Ok(Vec::new()) }),
+            Command::Survey { uplink, .. } => {
+                let found = self.survey.clone().expect("a survey is told before it is asked for");
+                Some(Report::Surveyed { uplink, found: found.map(Box::new) })
             }
             Command::Apply { plan, step } => {
                 let uplink = plan.id;

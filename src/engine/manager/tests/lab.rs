@@ -40,6 +40,7 @@ pub(super) fn facts(sw_if_index: u32) -> UplinkFacts {
         tap_plugin: true,
         default_punt: false,
         refusals: Vec::new(),
+        unready: Vec::new(),
     }
 }
 

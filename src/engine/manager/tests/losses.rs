@@ -27,7 +27,7 @@ fn linux_steps() -> Vec<LinuxStep> {
         Step::Linux(step) => Some(step),
         Step::Vpp(_) => None,
     };
-    Step::all(crate::model::Backend::Vhost).filter_map(linux).collect()
+    Step::all(crate::model::Backend::Vhost, Origin::Vpp).filter_map(linux).collect()
 }
 
 #[test]

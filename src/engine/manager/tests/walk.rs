@@ -24,7 +24,7 @@ enum Op {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let steps: Vec<Step> = Step::all(crate::model::Backend::Vhost).collect();
+    let steps: Vec<Step> = Step::all(crate::model::Backend::Vhost, Origin::Vpp).collect();
     proptest::sample::select(steps)
 }
 

@@ -14,7 +14,6 @@ mod panics;
 mod pods;
 mod resolution;
 mod support;
-mod takeover;
 mod traffic;
 mod uplinks;
 mod workers;
@@ -35,7 +34,6 @@ const ONCE: [&str; 9] = [
     "m12_wrong_words",
     "m12_wrong_state_of_vpp",
     "m12_all_reasons",
-    "t01_",
 ];
 
 fn main() -> anyhow::Result<()> {
@@ -57,7 +55,6 @@ fn main() -> anyhow::Result<()> {
         inputs::tests(),
         kinds::tests(),
         resolution::tests(),
-        takeover::tests(),
     ];
     let mut tests: Vec<Trial> = tests.into_iter().flatten().collect();
     if Backend::of_this_run() == Backend::Vhost {

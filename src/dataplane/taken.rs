@@ -1,0 +1,133 @@
+//! VPP's interface on a device that was taken from Linux: made by the driver
+//! that the plan chose, configured, and taken away again.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::uplink::{self, Configured, Wanted};
+use crate::engine::{Driver, Plan, Takeover};
+use crate::vpp::uplink::{Created, af_packet, create_virtio, create_vmxnet3, delete_virtio, delete_vmxnet3};
+use crate::vpp::{Barrier, Main, namespace, uplink as drivers_of};
+
+/// Routes that are added or removed before the next look at what is left.
+const ROUTES_AT_ONCE: usize = 1000;
+
+/// What was made for an uplink.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) sw_if_index: u32,
+    pub(super) name: String,
+    /// `None`: the interface is of the user's own commands and stays.
+    driver: Option<Driver>,
+    /// The namespace that its netdev is in, if it has one.
+    netns: Option<OwnedFd>,
+    configured: Configured,
+    /// Somebody deleted the interface: there is nothing left to undo on it.
+    pub(super) gone: bool,
+}
+
+impl Taken {
+    fn netns(&self) -> Option<BorrowedFd<'_>> {
+        self.netns.as_ref().map(AsFd::as_fd)
+    }
+}
+
+/// The drivers that this VPP could use.
+pub(super) fn drivers(main: &Main<'_>) -> Vec<Driver> {
+    let found = drivers_of::drivers(main);
+    let has = |driver: &Driver| match driver {
+        Driver::AfPacket => found.af_packet,
+        Driver::Virtio => found.virtio,
+        Driver::Vmxnet3 => found.vmxnet3,
+    };
+    Driver::ALL.into_iter().filter(has).collect()
+}
+
+/// Make the interface and give it the addresses and routes of the plan; `netns`
+/// is where its netdev is parked. On error nothing is left.
+pub(super) fn make(
+    barrier: &Barrier<'_>,
+    slot: &mut Option<Taken>,
+    netns: Option<OwnedFd>,
+    plan: &Plan,
+) -> Result<(), String> {
+    let takeover = plan.takeover.as_deref().ok_or("the plan takes nothing")?;
+    let wanted = Wanted {
+        mac: takeover.captured.link.mac,
+        mtu: takeover.captured.link.mtu,
+        promiscuous: false,
+        addresses: plan.config.addresses.clone(),
+    };
+    let own = takeover.driver.is_none().then_some(plan.uplink);
+    let refusals = uplink::refusals(barrier, own, plan.tables, &wanted.addresses);
+    if !refusals.is_empty() {
+        return Err(refusals.join("; "));
+    }
+    let Created { sw_if_index, name } = match takeover.driver {
+        Some(driver) => create(barrier, driver, takeover, netns.as_ref().map(AsFd::as_fd))?,
+        None => Created { sw_if_index: plan.uplink, name: plan.uplink_name.clone() },
+    };
+    let configured = Configured::default();
+    *slot = Some(Taken { sw_if_index, name, driver: takeover.driver, netns, configured, gone: false });
+    configure(barrier, slot, plan, &wanted).map_err(|reason| match unmake(barrier, slot, plan) {
+        Ok(()) => reason,
+        Err(again) => format!("{reason}; {again}"),
+    })
+}
+
+fn configure(barrier: &Barrier<'_>, slot: &mut Option<Taken>, plan: &Plan, wanted: &Wanted) -> Result<(), String> {
+    let taken = slot.as_mut().ok_or("the interface is gone")?;
+    let index = taken.sw_if_index;
+    taken.configured = uplink::configure(barrier, index, taken.netns.as_ref().map(AsFd::as_fd), wanted)?;
+    let mut routes = plan.config.routes.iter();
+    while !uplink::add_routes(barrier, index, &mut routes, ROUTES_AT_ONCE) {}
+    let mut differences = uplink::differences(barrier, index, wanted);
+    let mut routes = plan.config.routes.iter();
+    while !uplink::route_differences(barrier, index, &mut routes, ROUTES_AT_ONCE, &mut differences) {}
+    if differences.is_empty() { Ok(()) } else { Err(differences.join("; ")) }
+}
+
+/// Take the interface away, and what was configured with it. What somebody
+/// deleted is no error.
+pub(super) fn unmake(barrier: &Barrier<'_>, slot: &mut Option<Taken>, plan: &Plan) -> Result<(), String> {
+    let Some(taken) = slot else { return Ok(()) };
+    if !taken.gone {
+        let mut routes = plan.config.routes.iter();
+        while !uplink::remove_routes(barrier, taken.sw_if_index, &mut routes, ROUTES_AT_ONCE) {}
+        uplink::unconfigure(barrier, taken.sw_if_index, taken.netns(), &taken.configured)?;
+        // VPP tells us of the deletion inside, for which the state is in use.
+        delete(barrier, taken, plan)?;
+    }
+    *slot = None;
+    Ok(())
+}
+
+fn create(
+    barrier: &Barrier<'_>,
+    driver: Driver,
+    takeover: &Takeover,
+    netns: Option<BorrowedFd<'_>>,
+) -> Result<Created, String> {
+    if netns.is_none() && !driver.takes_pci() {
+        return Err("the helper parked no device".to_owned());
+    }
+    let pci = || takeover.captured.pci.as_ref().map(|pci| pci.address.as_str()).ok_or("it is not on the PCI bus");
+    match driver {
+        Driver::AfPacket => namespace::within(barrier, netns, || {
+            af_packet::create(barrier, &takeover.linux_if, takeover.captured.link.mac)
+        }),
+        Driver::Virtio => create_virtio(barrier, pci()?),
+        Driver::Vmxnet3 => create_vmxnet3(barrier, pci()?),
+    }
+}
+
+fn delete(barrier: &Barrier<'_>, taken: &Taken, plan: &Plan) -> Result<(), String> {
+    match (taken.driver, &plan.takeover) {
+        (None, _) => Ok(()),
+        (Some(Driver::AfPacket), Some(takeover)) => {
+            namespace::within(barrier, taken.netns(), || af_packet::delete(barrier, &takeover.linux_if))
+        }
+        (Some(Driver::Virtio), _) => delete_virtio(barrier, taken.sw_if_index),
+        (Some(Driver::Vmxnet3), _) => delete_vmxnet3(barrier, taken.sw_if_index),
+        (Some(Driver::AfPacket), None) => Err("the plan takes nothing".to_owned()),
+    }
+}

@@ -1,0 +1,154 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::model::{CapturedLink, MacAddr, PciDevice};
+
+fn captured(kernel: Option<&str>) -> Captured {
+    let pci = kernel.map(|driver| PciDevice {
+        address: "0000:d8:0a.0".to_owned(),
+        driver: Some(driver.to_owned()),
+        driver_override: None,
+    });
+    Captured {
+        taken_at: 0,
+        link: CapturedLink {
+            name: "enp1s0".parse().unwrap(),
+            index: 2,
+            mac: MacAddr([2, 0, 0, 0, 0, 1]),
+            permanent_mac: None,
+            mtu: 1500,
+            up: true,
+            promisc: false,
+            allmulti: false,
+            alias: None,
+            altnames: Vec::new(),
+            txqlen: None,
+            group: 0,
+            addr_gen_mode: None,
+            token: None,
+            kind: None,
+            vlan_id: None,
+            parent: None,
+            master: None,
+        },
+        addresses: Vec::new(),
+        nexthops: Vec::new(),
+        routes: Vec::new(),
+        absent_routes: Vec::new(),
+        rules: Vec::new(),
+        neighbours: Vec::new(),
+        sysctls: BTreeMap::new(),
+        pci,
+    }
+}
+
+pub(in crate::engine) fn survey(kernel: Option<&str>, pci_refusals: &[&str]) -> Survey {
+    Survey {
+        captured: Arc::new(captured(kernel)),
+        home_ino: 7,
+        config: HostConfig::default(),
+        kept: Vec::new(),
+        usage: Vec::new(),
+        refusals: Vec::new(),
+        pci_refusals: pci_refusals.iter().map(|text| (*text).to_owned()).collect(),
+        linux: LinuxFacts::default(),
+    }
+}
+
+fn all() -> Prospects {
+    Prospects { drivers: Driver::ALL.to_vec(), tap_plugin: true, refusals: Vec::new() }
+}
+
+fn auto(survey: &Survey, prospects: &Prospects) -> Result<Driver, String> {
+    choose_driver(DriverChoice::Auto, survey, prospects).map(|(driver, _)| driver)
+}
+
+#[test]
+fn auto_takes_vpps_own_driver_of_the_card_and_else_the_netdev() {
+    assert_eq!(auto(&survey(Some("virtio-pci"), &[]), &all()), Ok(Driver::Virtio));
+    assert_eq!(auto(&survey(Some("vmxnet3"), &[]), &all()), Ok(Driver::Vmxnet3));
+    assert_eq!(auto(&survey(Some("ixgbe"), &[]), &all()), Ok(Driver::AfPacket));
+    assert_eq!(auto(&survey(None, &[]), &all()), Ok(Driver::AfPacket));
+    let (driver, reason) = choose_driver(DriverChoice::Auto, &survey(Some("vmxnet3"), &["no IOMMU"]), &all()).unwrap();
+    assert_eq!(driver, Driver::AfPacket);
+    assert!(reason.contains("vmxnet3") && reason.contains("no IOMMU"), "{reason}");
+}
+
+#[test]
+fn what_is_not_possible_is_refused_with_the_reason() {
+    let none = Prospects::default();
+    let reason = auto(&survey(Some("vmxnet3"), &[]), &none).unwrap_err();
+    assert!(reason.contains("vmxnet3") && reason.contains("af-packet"), "{reason}");
+    let asked = |driver, survey: &Survey| choose_driver(DriverChoice::This(driver), survey, &all());
+    assert_eq!(asked(Driver::Virtio, &survey(Some("virtio-pci"), &[])).map(|(d, _)| d), Ok(Driver::Virtio));
+    assert!(asked(Driver::Virtio, &survey(None, &[])).unwrap_err().contains("PCI"));
+    assert!(asked(Driver::Virtio, &survey(Some("virtio-pci"), &["shared group"])).unwrap_err().contains("shared"));
+}
+
+#[test]
+fn every_reason_is_told_at_once() {
+    let mut survey = survey(Some("vmxnet3"), &[]);
+    survey.refusals.push("a bridge port".to_owned());
+    let prospects = Prospects { refusals: vec!["a redirect".to_owned()], ..Prospects::default() };
+    let request = UplinkRequest {
+        linux_if: "enp1s0".parse().unwrap(),
+        driver: DriverChoice::Auto,
+        no_iommu: false,
+        enable: EnableRequest { mtu: Some(1_000_000), ..EnableRequest::default() },
+    };
+    let text = Takeover::plan(UplinkId(1), &request, "enp1s0", &Startup::default(), survey, prospects)
+        .unwrap_err()
+        .to_string();
+    for word in ["a bridge port", "a redirect", "1000000", "no driver is possible"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+}
+
+#[test]
+fn the_plan_has_the_steps_of_a_takeover_and_tells_them() {
+    let request = UplinkRequest {
+        linux_if: "enp1s0".parse().unwrap(),
+        driver: DriverChoice::Auto,
+        no_iommu: false,
+        enable: EnableRequest::default(),
+    };
+    let plan = Takeover::plan(UplinkId(1), &request, "enp1s0", &Startup::default(), survey(None, &[]), all()).unwrap();
+    assert_eq!(plan.device.name.as_str(), "enp1s0");
+    assert_eq!(plan.uplink, NO_SW_IF_INDEX);
+    assert!(plan.steps().any(|step| step.name() == "linux-take"));
+    let text = plan.describe();
+    for word in ["Takeover of enp1s0", "af-packet", "hostnet-uplinks", "/var/lib/hostnet"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+}
+
+#[test]
+fn the_pci_address_is_read_out_of_the_names_that_drivers_give() {
+    for (name, address) in [
+        ("avf-0/d8/a/0", Some("0000:d8:0a.0")),
+        ("vmxnet3-0/b/0/0", Some("0000:0b:00.0")),
+        ("TenGigabitEthernetd8/0/1", Some("0000:d8:00.1")),
+        ("GigabitEthernet3", None),
+        ("host-eth0", None),
+        ("x-0/1/20/0", None),
+        ("tap0", None),
+    ] {
+        assert_eq!(pci_address(name).as_deref(), address, "{name}");
+    }
+}
+
+#[test]
+fn what_was_kept_is_found_by_pci_address_then_mac_then_name() {
+    let card = captured(Some("ixgbe"));
+    let fits = |name: &str, mac: u8, linux: Option<&str>, captured: &Captured| {
+        let linux = linux.map(|name| name.parse().unwrap());
+        Identity::new(name, MacAddr([2, 0, 0, 0, 0, mac]), linux).fits(captured)
+    };
+    assert_eq!(fits("dpdk-0/d8/a/0", 9, None, &card), Some(0));
+    assert_eq!(fits("dpdk-0/d8/a/1", 1, None, &card), None, "another card, whatever its MAC is");
+    assert_eq!(fits("host-x", 1, None, &card), Some(1));
+    assert_eq!(fits("host-x", 9, Some("enp1s0"), &card), Some(2));
+    assert_eq!(fits("host-x", 9, Some("other"), &card), None);
+    assert_eq!(fits("dpdk-0/d8/a/0", 1, None, &captured(None)), Some(1));
+}

@@ -1,0 +1,127 @@
+//! The way of an interface from Linux into VPP's hands, and home again.
+//!
+//! The journal tells at every instant how to give it back: it is written
+//! before each thing that could not be taken back without it. Everything here
+//! may be killed at any point and run again, by the helper thread, by
+//! `hostnet-guard`, or by a helper after the next start of VPP.
+
+mod away;
+mod kept;
+mod netdev;
+mod owner;
+mod parking;
+mod recover;
+mod survey;
+
+pub use away::{commit, give_back, recall, strike, take, write_journal};
+pub use kept::{keep, probe};
+pub use owner::{is_alive, this_process};
+pub use recover::{Recovered, journals, recover, recovery};
+pub use survey::survey;
+
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use super::captured::{self, Dressing};
+use super::client::Netlink;
+use super::error::{Error, gone_is_fine};
+use super::journal::{JournalDir, JournalLock};
+use super::netns::NetnsFile;
+use crate::engine::journal::{Journal, JournalPhase, JournalTap, TakenDevice};
+use crate::model::{Captured, IfName};
+
+/// How long somebody else may hold the journals.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is added to the number of a device while it is parked: no namespace
+/// comes to such numbers by counting.
+const FAR_INDEX: u32 = 1 << 30;
+
+/// The `kind` of every TAP device (drivers/net/tun.c).
+const TAP_KIND: &str = "tun";
+
+/// Bring an interface home: what the tap carries is written down and the tap
+/// deleted, the device comes back to its namespace and name and gets all that
+/// it had. What could not be given back is told, in words; the journal stays.
+///
+/// An error means that the device is not home.
+pub fn bring_home(dir: &JournalDir, lock: &JournalLock, journal: &mut Journal) -> Result<Vec<String>, Error> {
+    let home = NetnsFile::find(&journal.home)?;
+    let mut told = Vec::new();
+    if journal.phase == JournalPhase::Taken
+        && let Err(error) = write_recalled(dir, lock, &home, journal)
+    {
+        // A disk that is full now must not keep the host from its network.
+        told.push(error.to_string());
+    }
+    delete_tap(&home, journal)?;
+    let (index, renamed) = netdev::come_home(&home, journal)?;
+    told.extend(renamed);
+    told.extend(captured::restore(&home, index, &journal.captured, Dressing::Device)?);
+    Ok(told)
+}
+
+/// Take what the tap carries into the journal, as the truth from here on.
+fn write_recalled(dir: &JournalDir, lock: &JournalLock, home: &NetnsFile, journal: &mut Journal) -> Result<(), Error> {
+    if let Some(tap) = &journal.tap
+        && let Some(name) = find_tap(home, tap)?
+    {
+        let now = captured::capture(home, &name)?;
+        journal.captured = merged(&journal.captured, tap, now);
+    }
+    journal.phase = JournalPhase::Giving;
+    dir.write(lock, journal)
+}
+
+/// The tap's name now, if it is there.
+fn find_tap(home: &NetnsFile, tap: &JournalTap) -> Result<Option<IfName>, Error> {
+    let link = Netlink::open_in(home)?.link_by_index(tap.index)?;
+    let is_it = |link: &super::LinkFacts| {
+        link.kind.as_deref() == Some(TAP_KIND) && (link.name == tap.name.as_str() || link.mac == Some(tap.mac))
+    };
+    Ok(link.filter(is_it).and_then(|link| link.name.parse().ok()))
+}
+
+fn delete_tap(home: &NetnsFile, journal: &Journal) -> Result<(), Error> {
+    let Some(tap) = &journal.tap else { return Ok(()) };
+    match find_tap(home, tap)? {
+        Some(_) => gone_is_fine(Netlink::open_in(home)?.delete_link(tap.index)),
+        None => Ok(()),
+    }
+}
+
+/// What the host made of its device while VPP had it. Name, MAC and MTU are the
+/// tap's own where somebody changed them on it.
+fn merged(before: &Captured, tap: &JournalTap, now: Captured) -> Captured {
+    let is = now.link.clone();
+    let mut merged = before.carried_by(now);
+    if is.name != tap.name {
+        merged.link.name = is.name;
+    }
+    if is.mac != tap.mac {
+        merged.link.mac = is.mac;
+    }
+    if is.mtu != tap.mtu {
+        merged.link.mtu = is.mtu;
+    }
+    merged
+}
+
+/// Whether an interface with that journal may be brought home now: whoever
+/// took it is dead.
+pub fn may_be_recovered(journal: &Journal) -> bool {
+    !owner::is_alive(&journal.owner)
+}
+
+/// The driver that a device is given for VPP: VPP's own drivers of PCI cards
+/// reach them by vfio.
+const VFIO_PCI: &str = "vfio-pci";
+
+fn is_pci(device: &TakenDevice) -> bool {
+    matches!(device, TakenDevice::Pci { .. })
+}
+
+fn is_taken_name(error: &Error) -> bool {
+    error.errno() == Some(Errno::EEXIST)
+}

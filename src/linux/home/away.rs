@@ -1,0 +1,219 @@
+//! The steps of a takeover on Linux's side, and their undoing.
+
+use nix::errno::Errno;
+
+use super::super::captured;
+use super::{FAR_INDEX, PATIENCE, VFIO_PCI, bring_home, is_pci, owner, parking, write_recalled};
+use crate::engine::journal::{HomeNetns, Journal, JournalName, JournalPhase, JournalTap, TakenDevice};
+use crate::engine::{Plan, Takeover};
+use crate::linux::client::Netlink;
+use crate::linux::error::Error;
+use crate::linux::journal::{JournalDir, JournalError, JournalLock, boot_id};
+use crate::linux::netns::NetnsFile;
+use crate::linux::pci::PciBus;
+use crate::linux::wire::LinkFacts;
+use crate::model::{Captured, Netns};
+
+/// The journals, locked, and the journal of this takeover if it is there.
+struct Held {
+    dir: JournalDir,
+    lock: JournalLock,
+    name: JournalName,
+}
+
+impl Held {
+    fn open(takeover: &Takeover) -> Result<Self, Error> {
+        let dir = JournalDir::open(&takeover.journal)?;
+        let lock = dir.lock(PATIENCE)?;
+        let name = JournalName { interface: takeover.linux_if.clone(), home_ino: takeover.home_ino };
+        Ok(Self { dir, lock, name })
+    }
+
+    fn read(&self) -> Result<Option<Journal>, Error> {
+        self.dir.read(&self.name).map_err(|error| match error {
+            JournalError::Io(error) => error,
+            JournalError::Fault(fault) => Error::new(format!("read the journal {}", self.name), fault.to_string()),
+        })
+    }
+
+    fn must(&self) -> Result<Journal, Error> {
+        self.read()?.ok_or_else(|| Error::new(format!("read the journal {}", self.name), "it is gone"))
+    }
+}
+
+/// Write down what Linux has on the interface. Fails when that is no longer
+/// what the plan was made of.
+pub fn write_journal(takeover: &Takeover) -> Result<(), Error> {
+    let held = Held::open(takeover)?;
+    if takeover.driver.is_none() {
+        // Written at VPP's start.
+        return held.must().map(drop);
+    }
+    let home = NetnsFile::open(&takeover.home)?;
+    let captured = captured::capture(&home, &takeover.linux_if)?;
+    let differences = captured::differences(&takeover.captured, &captured);
+    if !differences.is_empty() {
+        let what = format!("write down what Linux has on {}", takeover.linux_if);
+        return Err(Error::new(what, format!("it changed just now, try again: {}", differences.join("; "))));
+    }
+    if let Some(other) = held.read()?
+        && other.phase != JournalPhase::Home
+        && owner::is_alive(&other.owner)
+        && other.owner != owner::this_process()
+    {
+        let what = format!("take {}", takeover.linux_if);
+        return Err(Error::new(what, format!("process {} has it", other.owner.pid)));
+    }
+    let words = &takeover.words;
+    let journal = journal(JournalPhase::Taking, &takeover.home, &home, device(takeover), captured, words)?;
+    // Room for the second one too, which is written on the way back.
+    let bytes = crate::engine::journal::encode(&journal).map_or(0, |bytes| bytes.len());
+    held.dir.check_writable(&held.lock, bytes)?;
+    held.dir.write(&held.lock, &journal)?;
+    Ok(())
+}
+
+/// A journal of this process's, without a tap.
+pub(super) fn journal(
+    phase: JournalPhase,
+    netns: &Netns,
+    home: &NetnsFile,
+    device: TakenDevice,
+    captured: Captured,
+    words: &str,
+) -> Result<Journal, Error> {
+    let (dev, ino) = home.id()?;
+    // A path of this thread's would stand for another namespace elsewhere.
+    let path = match netns {
+        Netns::Own => format!("/proc/{}/ns/net", std::process::id()).into(),
+        other => other.path(),
+    };
+    Ok(Journal {
+        boot_id: boot_id()?,
+        owner: owner::this_process(),
+        phase,
+        interface: captured.link.name.clone(),
+        home: HomeNetns { path, dev, ino },
+        device,
+        tap: None,
+        captured,
+        request: words.to_owned(),
+    })
+}
+
+fn device(takeover: &Takeover) -> TakenDevice {
+    match &takeover.captured.pci {
+        Some(pci) if takeover.takes_pci() => TakenDevice::Pci {
+            address: pci.address.clone(),
+            original_driver: pci.driver.clone(),
+            taken_driver: VFIO_PCI.to_owned(),
+        },
+        _ => TakenDevice::Netdev {
+            parking: takeover.parking.clone(),
+            mac: takeover.captured.link.mac,
+            parked_name: takeover.linux_if.clone(),
+        },
+    }
+}
+
+/// Take the journal of a takeover away: the interface is home, or was never
+/// taken. What was kept for the user's own commands is kept on.
+pub fn strike(takeover: &Takeover) -> Result<(), Error> {
+    let held = Held::open(takeover)?;
+    if takeover.driver.is_some() {
+        return held.dir.remove(&held.lock, &held.name);
+    }
+    let Some(journal) = held.read()? else { return Ok(()) };
+    held.dir.write(&held.lock, &Journal { phase: JournalPhase::Kept, tap: None, ..journal })
+}
+
+/// Take the device from Linux; for a netdev, the namespace that it is parked
+/// in. On error it is home again.
+pub fn take(takeover: &Takeover) -> Result<Option<NetnsFile>, Error> {
+    let held = Held::open(takeover)?;
+    let mut journal = held.must()?;
+    let taken = if is_pci(&journal.device) { take_pci(takeover).map(|()| None) } else { park(takeover).map(Some) };
+    taken.map_err(|error| match bring_home(&held.dir, &held.lock, &mut journal) {
+        Ok(_) => error,
+        Err(second) => error.and(&second),
+    })
+}
+
+fn take_pci(takeover: &Takeover) -> Result<(), Error> {
+    let Some(pci) = &takeover.captured.pci else {
+        return Err(Error::new(format!("take {}", takeover.linux_if), "it is not on the PCI bus"));
+    };
+    PciBus::new().take(&pci.address, VFIO_PCI, PATIENCE).map(drop)
+}
+
+/// Move the device into the parking namespace and set it up there as VPP needs
+/// it: everything that comes by the wire, nothing of the kernel's own.
+fn park(takeover: &Takeover) -> Result<NetnsFile, Error> {
+    let home = NetnsFile::open(&takeover.home)?;
+    let parking = parking::make(&takeover.parking)?;
+    let link = found(&mut Netlink::open_in(&home)?, takeover)?;
+    let mut here = Netlink::open_in(&home)?;
+    // VPP's af-packet looks its netdev up by number, and in its own namespace
+    // when a user changes the interface: there it finds none of this number.
+    let far = i32::try_from(link.index % FAR_INDEX).unwrap_or_default().saturating_add(FAR_INDEX.cast_signed());
+    match here.move_to_as(link.index, &parking, far) {
+        Err(error) if matches!(error.errno(), Some(Errno::EBUSY | Errno::EEXIST)) && !is_named(&parking, takeover)? => {
+            here.move_to(link.index, &parking)?;
+        }
+        other => other?,
+    }
+    let mut there = Netlink::open_in(&parking)?;
+    let link = found(&mut there, takeover)?;
+    // A namespace without IPv6 makes none either.
+    let _ = there.stop_ip6_address_generation(link.index);
+    // Its MAC is VPP's now, but multicast groups are filtered by whom the
+    // kernel knows to have joined them.
+    there.set_promisc(link.index, true)?;
+    there.set_up(link.index, true)?;
+    Ok(parking)
+}
+
+fn is_named(parking: &NetnsFile, takeover: &Takeover) -> Result<bool, Error> {
+    Ok(Netlink::open_in(parking)?.link_by_name(&takeover.linux_if)?.is_some())
+}
+
+fn found(netlink: &mut Netlink, takeover: &Takeover) -> Result<LinkFacts, Error> {
+    let name = &takeover.linux_if;
+    let link = netlink.link_by_name(name)?;
+    link.ok_or_else(|| Error::gone(format!("find device {name}"), "it is gone"))
+}
+
+/// Bring the device home with all that it had, as the journal has it. Said
+/// again after it was done, it does no harm.
+pub fn give_back(takeover: &Takeover) -> Result<Vec<String>, Error> {
+    let held = Held::open(takeover)?;
+    match held.read()? {
+        Some(mut journal) => bring_home(&held.dir, &held.lock, &mut journal),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// The takeover is whole: from here on the tap carries the truth.
+pub fn commit(plan: &Plan, takeover: &Takeover, index: u32) -> Result<(), Error> {
+    let held = Held::open(takeover)?;
+    let mut journal = held.must()?;
+    let device = &plan.device;
+    journal.tap = Some(JournalTap { name: device.name.clone(), index, mac: device.mac, mtu: device.mtu });
+    journal.phase = JournalPhase::Taken;
+    held.dir.write(&held.lock, &journal)
+}
+
+/// Write down what the tap carries now: it goes in a moment.
+pub fn recall(takeover: &Takeover) -> Result<(), Error> {
+    let held = Held::open(takeover)?;
+    let Some(mut journal) = held.read()? else { return Ok(()) };
+    if journal.phase != JournalPhase::Taken {
+        return Ok(());
+    }
+    match NetnsFile::find(&journal.home) {
+        Ok(home) => write_recalled(&held.dir, &held.lock, &home, &mut journal),
+        // Gone, and the tap with it: what was written down last is the truth.
+        Err(error) if error.is_gone() => Ok(()),
+        Err(error) => Err(error),
+    }
+}

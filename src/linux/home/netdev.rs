@@ -1,0 +1,158 @@
+//! A taken device on its way back to its namespace and its name.
+
+use nix::errno::Errno;
+
+use super::{FAR_INDEX, TAP_KIND, is_taken_name, parking};
+use crate::engine::journal::{Journal, TakenDevice};
+use crate::linux::client::Netlink;
+use crate::linux::error::{Error, gone_is_fine};
+use crate::linux::netns::NetnsFile;
+use crate::linux::pci::PciBus;
+use crate::linux::wire::LinkFacts;
+use crate::model::{IfName, MacAddr};
+
+/// How long a kernel driver may take to bring its network device forth.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// Bring the device to its home namespace and name; its index there, and what
+/// is to be told when the name was given away meanwhile.
+pub(super) fn come_home(home: &NetnsFile, journal: &Journal) -> Result<(u32, Option<String>), Error> {
+    let name = &journal.captured.link.name;
+    let (place, link) = match &journal.device {
+        TakenDevice::Netdev { parking, mac, parked_name } => find_parked(home, journal, parking, *mac, parked_name)?,
+        TakenDevice::Pci { .. } => give_driver_back(home, journal)?,
+    };
+    match place {
+        None => at_home(home, &link, name),
+        Some(place) => {
+            let mut there = Netlink::open_in(&place)?;
+            gone_is_fine(there.set_up(link.index, false))?;
+            for attempt in 0..ATTEMPTS {
+                let name = other_name(name, attempt);
+                there.rename(link.index, &name)?;
+                match back(&mut there, link.index, home) {
+                    Err(error) if is_taken_name(&error) => {}
+                    other => {
+                        other?;
+                        return arrived(home, &name, attempt, &journal.captured.link.name);
+                    }
+                }
+            }
+            Err(Error::new(format!("bring {name} home"), "that name and the next ones are taken there"))
+        }
+    }
+}
+
+/// Into the home namespace, under the number that it had there if that is free.
+fn back(there: &mut Netlink, index: u32, home: &NetnsFile) -> Result<(), Error> {
+    let before = index.checked_sub(FAR_INDEX).and_then(|index| i32::try_from(index).ok()).filter(|index| *index > 0);
+    match before.map(|before| there.move_to_as(index, home, before)) {
+        Some(Err(error)) if error.errno() == Some(Errno::EBUSY) => there.move_to(index, home),
+        Some(other) => other,
+        None => there.move_to(index, home),
+    }
+}
+
+const ATTEMPTS: u32 = 100;
+
+/// The name itself, then others for want of it.
+fn other_name(name: &IfName, attempt: u32) -> IfName {
+    let other = || {
+        let end = format!("-{attempt}");
+        let room = crate::model::IFNAME_MAX - end.len();
+        let stem: String =
+            name.as_str().char_indices().take_while(|(at, c)| at + c.len_utf8() <= room).map(|(_, c)| c).collect();
+        format!("{stem}{end}").parse().ok()
+    };
+    (attempt > 0).then(other).flatten().unwrap_or_else(|| name.clone())
+}
+
+fn arrived(home: &NetnsFile, name: &IfName, attempt: u32, wanted: &IfName) -> Result<(u32, Option<String>), Error> {
+    let link = Netlink::open_in(home)?.link_by_name(name)?;
+    let link = link.ok_or_else(|| Error::new(format!("find device {name} at home"), "it is not there"))?;
+    let told = (attempt > 0).then(|| format!("the name {wanted} is taken by another device, it is called {name} now"));
+    Ok((link.index, told))
+}
+
+/// It is in its namespace already, perhaps under another name.
+fn at_home(home: &NetnsFile, link: &LinkFacts, name: &IfName) -> Result<(u32, Option<String>), Error> {
+    if link.name == name.as_str() {
+        return Ok((link.index, None));
+    }
+    let mut netlink = Netlink::open_in(home)?;
+    if netlink.link_by_name(name)?.is_some() {
+        let told = format!("the name {name} is taken by another device, it is called {} now", link.name);
+        return Ok((link.index, Some(told)));
+    }
+    netlink.set_up(link.index, false)?;
+    netlink.rename(link.index, name)?;
+    Ok((link.index, None))
+}
+
+type Found = (Option<NetnsFile>, LinkFacts);
+
+/// Where a parked device is: in the parking namespace, at home already, or in
+/// the machine's initial namespace, where the kernel puts a physical device
+/// when its namespace ends.
+fn find_parked(
+    home: &NetnsFile,
+    journal: &Journal,
+    place: &str,
+    mac: MacAddr,
+    parked_name: &IfName,
+) -> Result<Found, Error> {
+    let kind = journal.captured.link.kind.as_deref();
+    let is_it = |link: &LinkFacts| link.kind.as_deref() == kind && link.kind.as_deref() != Some(TAP_KIND);
+    let names = [parked_name.as_str(), journal.captured.link.name.as_str()];
+    let named = |link: &LinkFacts| is_it(link) && names.contains(&link.name.as_str());
+    let by_mac = |link: &LinkFacts| is_it(link) && link.mac == Some(mac);
+    if let Some(parked) = parking::find(place)? {
+        let links = Netlink::open_in(&parked)?.links()?;
+        if let Some(link) = links.into_iter().find(named) {
+            return Ok((Some(parked), link));
+        }
+    }
+    let links = Netlink::open_in(home)?.links()?;
+    let here = links.iter().find(|link| named(link) && by_mac(link)).or_else(|| links.iter().find(|link| by_mac(link)));
+    if let Some(link) = here.or_else(|| links.iter().find(|link| named(link))) {
+        return Ok((None, link.clone()));
+    }
+    // Virtual ones end with their namespace: what is there is another's.
+    if kind.is_some() {
+        return Err(gone(&journal.captured.link.name));
+    }
+    let initial = NetnsFile::initial()?;
+    let links = Netlink::open_in(&initial)?.links()?;
+    let fallen = links.into_iter().find(by_mac);
+    fallen.map(|link| (Some(initial), link)).ok_or_else(|| gone(&journal.captured.link.name))
+}
+
+fn gone(name: &IfName) -> Error {
+    Error::gone(format!("bring {name} home"), "the device is gone: neither parked nor at home")
+}
+
+fn give_driver_back(home: &NetnsFile, journal: &Journal) -> Result<Found, Error> {
+    let name = &journal.captured.link.name;
+    let pci = journal.captured.pci.as_ref().ok_or_else(|| gone(name))?;
+    let initial = NetnsFile::initial()?;
+    let found = PciBus::new().give_back(pci, &[home, &initial], PATIENCE)?;
+    // A card with several: the one that has the name, or the first.
+    let one = found.iter().find(|one| one.name == name.as_str()).or(found.first()).ok_or_else(|| gone(name))?;
+    let (place, at) = if one.place == 0 { (None, home) } else { (Some(()), &initial) };
+    let link = Netlink::open_in(at)?.link_by_index(one.index)?.ok_or_else(|| gone(name))?;
+    Ok((place.map(|()| initial), link))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn other_names_are_short_enough_and_alike() {
+        let name: IfName = "enp216s0f1np111".parse().unwrap();
+        assert_eq!(other_name(&name, 0), name);
+        assert_eq!(other_name(&name, 1).as_str(), "enp216s0f1np1-1");
+        assert_eq!(other_name(&"eth0".parse().unwrap(), 12).as_str(), "eth0-12");
+    }
+}

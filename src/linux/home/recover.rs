@@ -1,0 +1,124 @@
+//! What a process that died has left: brought home by whoever comes next.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::{bring_home, is_alive, may_be_recovered};
+use crate::engine::journal::{Journal, JournalPhase, TakenDevice};
+use crate::engine::{JournalView, Recovery};
+use crate::linux::error::Error;
+use crate::linux::journal::{JournalDir, JournalEntry, JournalError};
+
+/// What became of one journal.
+#[derive(Debug)]
+pub struct Recovered {
+    /// What it is filed under.
+    pub file: String,
+    /// The journal, where it could be believed.
+    pub journal: Option<Journal>,
+    /// What there is to tell: differences that are left, why it was not
+    /// believed, where it was set aside.
+    pub told: Vec<String>,
+    /// Whether the interface is home, or was all the time.
+    pub home: Result<(), String>,
+}
+
+/// The journals, as they are shown.
+pub fn journals(path: &Path) -> Result<Vec<JournalView>, Error> {
+    let Some(dir) = JournalDir::find(path)? else {
+        return Ok(Vec::new());
+    };
+    Ok(dir.list()?.into_iter().map(view).collect())
+}
+
+fn view(entry: JournalEntry) -> JournalView {
+    let file = entry.file.to_string_lossy().into_owned();
+    match entry.content {
+        Ok(journal) => JournalView {
+            file,
+            interface: Some(journal.interface.to_string()),
+            phase: Some(journal.phase.name()),
+            home: Some(journal.home.path.display().to_string()),
+            device: Some(match &journal.device {
+                TakenDevice::Netdev { parking, .. } => format!("netns {parking}"),
+                TakenDevice::Pci { address, .. } => format!("pci {address}"),
+            }),
+            pid: Some(journal.owner.pid),
+            alive: is_alive(&journal.owner),
+            addresses: journal.captured.addresses.len(),
+            routes: journal.captured.routes.len(),
+            request: Some(journal.request),
+            fault: None,
+        },
+        Err(error) => JournalView {
+            file,
+            interface: None,
+            phase: None,
+            home: None,
+            device: None,
+            pid: None,
+            alive: false,
+            addresses: 0,
+            routes: 0,
+            request: None,
+            fault: Some(error.to_string()),
+        },
+    }
+}
+
+/// The words of a recovery, for whoever goes on.
+pub fn recovery(one: Recovered) -> Recovery {
+    Recovery {
+        linux_if: one.journal.as_ref().map(|journal| journal.interface.clone()),
+        words: one.journal.map(|journal| journal.request),
+        told: one.told.iter().map(|line| format!("{}: {line}", one.file)).collect(),
+        home: one.home,
+    }
+}
+
+/// Bring every interface home whose taker is dead. Those of the living are
+/// left alone and not told of. A journal that is not believed is set aside.
+pub fn recover(path: &Path, patience: Duration) -> Result<Vec<Recovered>, Error> {
+    let Some(dir) = JournalDir::find(path)? else {
+        return Ok(Vec::new());
+    };
+    let lock = dir.lock(patience)?;
+    let mut all = Vec::new();
+    for entry in dir.list()? {
+        let file = entry.file.to_string_lossy().into_owned();
+        let mut journal = match entry.content {
+            Ok(journal) => journal,
+            Err(error) => {
+                let mut told = vec![error.to_string()];
+                if let JournalError::Fault(fault) = &error {
+                    told.push(match dir.set_aside(&lock, &entry.file, fault) {
+                        Ok(path) => format!("set aside as {}", path.display()),
+                        Err(error) => error.to_string(),
+                    });
+                }
+                all.push(Recovered { file, journal: None, told, home: Err(error.to_string()) });
+                continue;
+            }
+        };
+        if journal.phase == JournalPhase::Home {
+            all.push(Recovered { file, journal: Some(journal), told: Vec::new(), home: Ok(()) });
+            continue;
+        }
+        if !may_be_recovered(&journal) {
+            continue;
+        }
+        let (mut told, home) = match bring_home(&dir, &lock, &mut journal) {
+            Ok(told) => (told, Ok(())),
+            Err(error) => (Vec::new(), Err(error.to_string())),
+        };
+        if home.is_ok() {
+            journal.phase = JournalPhase::Home;
+            // It is home; that this is not written down costs a second look.
+            if let Err(error) = dir.write(&lock, &journal) {
+                told.push(error.to_string());
+            }
+        }
+        all.push(Recovered { file, journal: Some(journal), told, home });
+    }
+    Ok(all)
+}
