@@ -321,6 +321,7 @@ fn linux(lab: &Lab) -> Result<BTreeMap<String, String>> {
         .filter_map(|entry| entry.file_name().into_string().ok())
         // Other tests' labs come and go meanwhile.
         .filter(|name| !name.starts_with(crate::cleanup::PREFIX) || name.starts_with(&lab.tag()))
+        .filter(|name| !name.starts_with("hostnet-test-"))
         .collect();
     names.sort();
     parts.insert("linux names of namespaces".to_owned(), names.join("\n"));
