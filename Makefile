@@ -2,11 +2,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build install run test test-pure test-unit test-e2e test-vhost lint fmt clean
+.PHONY: help build guard install run test test-pure test-unit test-e2e test-vhost lint fmt clean
 
 CARGO ?= cargo
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 PLUGIN := $(TARGET)/release/hostnet_plugin.so
+GUARD := $(TARGET)/release/hostnet-guard
+SBINDIR ?= /usr/sbin
+UNITDIR ?= /usr/lib/systemd/system
 
 help: ## List the targets
 	@echo 'hostnet: a VPP plugin that gives the Linux host its network back through VPP'
@@ -15,17 +18,33 @@ help: ## List the targets
 	@echo
 	@echo 'VPP is looked for in $$VPP_PREFIX alone when that is set, else in /usr, /usr/local and /opt/vpp.'
 
-build: ## Build the plugin: target/release/hostnet_plugin.so
+build: ## Build the plugin and its guard: target/release/hostnet_plugin.so, hostnet-guard
 	@tests/find-vpp >/dev/null
 	@tests/setup build
 	$(CARGO) build --release --locked
 	@cp -f $(TARGET)/release/libhostnet.so $(PLUGIN)
 	@echo 'built $(PLUGIN)'
+	@$(MAKE) --no-print-directory guard
 
-install: build ## Install the plugin where the VPP that was found looks (DESTDIR is honoured)
+# By a profile of its own, which has a folder of its own: without VPP the
+# library is another one, and the plugin's must stay.
+guard: ## Build hostnet-guard, which needs no VPP: target/release/hostnet-guard
+	$(CARGO) build --profile guard --locked --no-default-features --features guard --bin hostnet-guard
+	@mkdir -p $(dir $(GUARD))
+	@cp -f $(TARGET)/guard/hostnet-guard $(GUARD)
+	@echo 'built $(GUARD)'
+
+install: build ## Install the plugin where the VPP that was found looks, the guard and its unit (DESTDIR is honoured)
 	@dir="$(DESTDIR)$$(tests/find-vpp lib)/vpp_plugins"; \
 	install -D -m 0644 $(PLUGIN) "$$dir/hostnet_plugin.so"; \
 	echo "installed $$dir/hostnet_plugin.so"
+	@install -D -m 0755 $(GUARD) "$(DESTDIR)$(SBINDIR)/hostnet-guard"
+	@echo "installed $(DESTDIR)$(SBINDIR)/hostnet-guard"
+	@unit="$(DESTDIR)$(UNITDIR)/vpp.service.d/hostnet.conf"; \
+	mkdir -p "$${unit%/*}"; \
+	sed 's|/usr/sbin/|$(SBINDIR)/|' systemd/vpp.service.d/hostnet.conf >"$$unit"; \
+	chmod 0644 "$$unit"; \
+	echo "installed $$unit"
 
 run: ## A lab in network namespaces with the plugin at work, until Ctrl-C (ONCE=1: check and end)
 	@if [[ -n "$${VPP_PREFIX:-}" ]]; then tests/find-vpp >/dev/null; \

@@ -9,6 +9,7 @@
 //! | [`engine`] | the truth: the plan of an uplink and the machine that carries it out |
 //! | [`linux`] | the kernel: netlink, network namespaces, TUN/TAP |
 //! | [`helper`] | the helper thread that does the Linux side |
+//! | [`guard`] | `hostnet-guard`: brings interfaces home when VPP cannot |
 //! | [`bridge`] | the one crossing between VPP's main thread and the helper |
 //! | [`cli`] | the command grammar: parse, run, render |
 //! | `vpp` | VPP made safe; the only room with `unsafe` |
@@ -19,6 +20,7 @@
 pub mod bridge;
 pub mod cli;
 pub mod engine;
+pub mod guard;
 pub mod helper;
 pub mod linux;
 pub mod model;

@@ -5,6 +5,7 @@
 //! uplink enp216s0f1 { driver auto cluster-cidr 10.96.0.0/12 }
 //! journal /var/lib/hostnet
 //! netns hostnet-uplinks
+//! guard
 //! ```
 
 use std::iter::Peekable;
@@ -14,12 +15,16 @@ use std::vec::IntoIter;
 use super::grammar;
 use super::parse::{Cause, Place, read};
 use super::request::uplink;
-use crate::engine::{Startup, UplinkRequest};
+use crate::engine::{GUARD, Startup, UplinkRequest};
 use crate::model::Netns;
 
 /// The stanza's own words, each with what stands behind it.
-const WORDS: &[(&str, &str)] =
-    &[("uplink", "<linux-interface> [{ options }]"), ("journal", "</directory>"), ("netns", "<name>")];
+const WORDS: &[(&str, &str)] = &[
+    ("uplink", "<linux-interface> [{ options }]"),
+    ("journal", "</directory>"),
+    ("netns", "<name>"),
+    ("guard", "[</program>]"),
+];
 
 /// What is wrong with the stanza, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,6 +75,9 @@ pub enum StartupError {
     /// Where VPP is started says nothing of where journals are looked for.
     #[error("journal '{0}' is not an absolute path; write it as /var/lib/hostnet")]
     RelativeJournal(String),
+    /// The same holds for the guard.
+    #[error("guard '{0}' is not an absolute path; write it as /usr/sbin/hostnet-guard, or leave it out")]
+    RelativeGuard(String),
     /// Taken netdevs are kept alive by their namespace having a name.
     #[error("netns '{0}' is not a name of 'ip netns'; write it as hostnet-uplinks, without '/' or 'pid:'")]
     NotANetnsName(String),
@@ -84,7 +92,7 @@ fn names() -> String {
 /// (`vpp/vnet/main.c`), but not of its command line, so they may be there.
 pub fn parse_startup(text: &str) -> Result<Startup, StartupError> {
     let mut tokens = Tokens(tokens(text).into_iter().peekable());
-    let (mut journal, mut netns) = (None, None);
+    let (mut journal, mut netns, mut guard) = (None, None, None);
     let mut uplinks: Vec<UplinkRequest> = Vec::new();
     while let Some(word) = tokens.0.next() {
         match word {
@@ -99,6 +107,7 @@ pub fn parse_startup(text: &str) -> Result<Startup, StartupError> {
             }
             "journal" => once("journal", &mut journal, directory(tokens.value("journal")?)?)?,
             "netns" => once("netns", &mut netns, netns_name(tokens.value("netns")?)?)?,
+            "guard" => once("guard", &mut guard, program(tokens.optional())?)?,
             "{" => return Err(StartupError::Open),
             "}" => return Err(StartupError::Close),
             _ => {
@@ -110,7 +119,7 @@ pub fn parse_startup(text: &str) -> Result<Startup, StartupError> {
         }
     }
     let default = Startup::default();
-    Ok(Startup { journal: journal.unwrap_or(default.journal), netns: netns.unwrap_or(default.netns), uplinks })
+    Ok(Startup { journal: journal.unwrap_or(default.journal), netns: netns.unwrap_or(default.netns), guard, uplinks })
 }
 
 fn once<T>(name: &'static str, place: &mut Option<T>, value: T) -> Result<(), StartupError> {
@@ -123,6 +132,11 @@ fn once<T>(name: &'static str, place: &mut Option<T>, value: T) -> Result<(), St
 fn directory(word: &str) -> Result<PathBuf, StartupError> {
     let path = Path::new(word);
     if path.is_absolute() { Ok(path.to_owned()) } else { Err(StartupError::RelativeJournal(word.to_owned())) }
+}
+
+fn program(word: Option<&str>) -> Result<PathBuf, StartupError> {
+    let path = Path::new(word.unwrap_or(GUARD));
+    if path.is_absolute() { Ok(path.to_owned()) } else { Err(StartupError::RelativeGuard(path.display().to_string())) }
 }
 
 fn netns_name(word: &str) -> Result<String, StartupError> {
@@ -150,9 +164,14 @@ struct Tokens<'a>(Peekable<IntoIter<&'a str>>);
 impl<'a> Tokens<'a> {
     /// What stands behind `name`: no brace, and no word of the stanza.
     fn value(&mut self, name: &'static str) -> Result<&'a str, StartupError> {
-        let is_value = |next: &&str| !matches!(*next, "{" | "}") && !WORDS.iter().any(|(word, _)| word == next);
         let placeholder = WORDS.iter().find(|(word, _)| *word == name).map_or("", |(_, placeholder)| placeholder);
-        self.0.next_if(is_value).ok_or(StartupError::NoValue { name, placeholder })
+        self.optional().ok_or(StartupError::NoValue { name, placeholder })
+    }
+
+    /// The same where nothing may stand.
+    fn optional(&mut self) -> Option<&'a str> {
+        let is_value = |next: &&str| !matches!(*next, "{" | "}") && !WORDS.iter().any(|(word, _)| word == next);
+        self.0.next_if(is_value)
     }
 
     /// What stands behind `uplink`.

@@ -19,6 +19,10 @@ pub const JOURNAL_DIR: &str = "/var/lib/hostnet";
 /// otherwise.
 pub const PARKING_NETNS: &str = "hostnet-uplinks";
 
+/// The program that brings uplinks home when VPP died, where `make install`
+/// puts it.
+pub const GUARD: &str = "/usr/sbin/hostnet-guard";
+
 /// How VPP comes to drive a card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Driver {
@@ -95,13 +99,17 @@ pub struct Startup {
     pub journal: PathBuf,
     /// Name of the namespace (`ip netns`) that taken netdevs are parked in.
     pub netns: String,
+    /// The program `hostnet-guard`, where the plugin is to start it: for those
+    /// whose VPP no systemd cleans up after.
+    pub guard: Option<PathBuf>,
     /// What is taken at VPP's start, in this order.
     pub uplinks: Vec<UplinkRequest>,
 }
 
 impl Default for Startup {
     fn default() -> Self {
-        Self { journal: PathBuf::from(JOURNAL_DIR), netns: PARKING_NETNS.to_owned(), uplinks: Vec::new() }
+        let journal = PathBuf::from(JOURNAL_DIR);
+        Self { journal, netns: PARKING_NETNS.to_owned(), guard: None, uplinks: Vec::new() }
     }
 }
 
@@ -239,6 +247,8 @@ pub struct Takeover {
     pub parking: String,
     /// Directory of the journal.
     pub journal: PathBuf,
+    /// The guard to start before anything is taken, if one was asked for.
+    pub guard: Option<PathBuf>,
     /// What Linux has on it.
     pub captured: Arc<Captured>,
     /// What VPP cannot hold of it and the host alone keeps.
@@ -288,6 +298,7 @@ impl Takeover {
             no_iommu: request.no_iommu,
             parking: startup.netns.clone(),
             journal: startup.journal.clone(),
+            guard: startup.guard.clone(),
             captured: survey.captured,
             kept: survey.kept,
             usage: survey.usage,
@@ -358,6 +369,9 @@ impl Takeover {
             _ => writeln!(out, "  {} moves to namespace {}", link.name, self.parking),
         };
         let _ = writeln!(out, "  journal in {}", self.journal.display());
+        if let Some(guard) = &self.guard {
+            let _ = writeln!(out, "  guard {}", guard.display());
+        }
         let captured = &self.captured;
         let _ = writeln!(
             out,

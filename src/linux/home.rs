@@ -7,17 +7,23 @@
 
 mod away;
 mod kept;
+mod check;
+mod guard;
 mod netdev;
 mod owner;
 mod parking;
 mod recover;
 mod survey;
+mod watch;
 
 pub use away::{commit, give_back, recall, strike, take, write_journal};
 pub use kept::{keep, probe};
+pub use check::{Checked, Standing, check};
+pub use guard::start as start_guard;
 pub use owner::{is_alive, this_process};
 pub use recover::{Recovered, journals, recover, recovery};
 pub use survey::survey;
+pub use watch::{detach, in_background, watch};
 
 use std::time::Duration;
 
@@ -47,8 +53,11 @@ const TAP_KIND: &str = "tun";
 ///
 /// An error means that the device is not home.
 pub fn bring_home(dir: &JournalDir, lock: &JournalLock, journal: &mut Journal) -> Result<Vec<String>, Error> {
-    let home = NetnsFile::find(&journal.home)?;
+    let home = NetnsFile::find(&journal.home).map_err(|error| stays_away(error, journal))?;
     let mut told = Vec::new();
+    if let Some(done) = brought_before(&home, journal)? {
+        return Ok(done);
+    }
     if journal.phase == JournalPhase::Taken
         && let Err(error) = write_recalled(dir, lock, &home, journal)
     {
@@ -60,6 +69,45 @@ pub fn bring_home(dir: &JournalDir, lock: &JournalLock, journal: &mut Journal) -
     told.extend(renamed);
     told.extend(captured::restore(&home, index, &journal.captured, Dressing::Device)?);
     Ok(told)
+}
+
+/// Where a device is that has no way home.
+fn stays_away(error: Error, journal: &Journal) -> Error {
+    let name = &journal.captured.link.name;
+    match (&journal.device, error.is_gone()) {
+        (_, false) => error,
+        (TakenDevice::Netdev { parking, parked_name, .. }, true) => Error::gone(
+            format!("bring {name} home"),
+            format!(
+                "{error}; the device stays in namespace {parking}, 'ip -n {parking} link set {parked_name} netns \
+                 <other>' takes it from there"
+            ),
+        ),
+        (TakenDevice::Pci { address, taken_driver, .. }, true) => Error::gone(
+            format!("bring {name} home"),
+            format!("{error}; the device {address} stays with driver {taken_driver}"),
+        ),
+    }
+}
+
+/// On a disk that cannot be written, nothing tells that an interface was
+/// brought home: the journal still says that VPP has it. Where the tap is gone
+/// and the device is at home with addresses, it was; what it has now is newer
+/// than what the journal has. Its differences are told.
+fn brought_before(home: &NetnsFile, journal: &Journal) -> Result<Option<Vec<String>>, Error> {
+    let Some(tap) = journal.tap.as_ref().filter(|_| journal.phase == JournalPhase::Taken) else { return Ok(None) };
+    if find_tap(home, tap)?.is_some() {
+        return Ok(None);
+    }
+    let Some(link) = netdev::find_at_home(home, journal)? else { return Ok(None) };
+    let Ok(name) = link.name.parse() else { return Ok(None) };
+    let now = captured::capture(home, &name)?;
+    if !now.link.up || now.addresses.is_empty() {
+        return Ok(None);
+    }
+    let mut told = vec!["it was at home already, it is left as it is".to_owned()];
+    told.extend(captured::differences(&journal.captured, &now));
+    Ok(Some(told))
 }
 
 /// Take what the tap carries into the journal, as the truth from here on.

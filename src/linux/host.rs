@@ -49,6 +49,8 @@ struct Session {
 #[derive(Debug, Default)]
 pub struct Host {
     sessions: HashMap<UplinkId, Session>,
+    /// A guard of this process was started.
+    guarded: bool,
 }
 
 impl Host {
@@ -56,6 +58,9 @@ impl Host {
     pub fn apply(&mut self, plan: &Plan, step: LinuxStep) -> Result<Output, Error> {
         if step == LinuxStep::Namespaces {
             return self.namespaces(plan);
+        }
+        if step == LinuxStep::Journal {
+            self.start_guard(takeover(plan)?)?;
         }
         let session = self.sessions.get_mut(&plan.id).ok_or_else(|| {
             Error::new(
@@ -131,6 +136,15 @@ impl Host {
     /// Close what is held for an uplink.
     pub fn forget(&mut self, uplink: UplinkId) {
         self.sessions.remove(&uplink);
+    }
+
+    /// One guard watches over everything that this process takes.
+    fn start_guard(&mut self, takeover: &Takeover) -> Result<(), Error> {
+        if let Some(program) = takeover.guard.as_ref().filter(|_| !self.guarded) {
+            home::start_guard(program, &takeover.journal)?;
+            self.guarded = true;
+        }
+        Ok(())
     }
 
     fn namespaces(&mut self, plan: &Plan) -> Result<Output, Error> {

@@ -41,6 +41,7 @@ fn everything_at_once() {
     let expected = Startup {
         journal: PathBuf::from("/run/hostnet"),
         netns: "parked".to_owned(),
+        guard: None,
         uplinks: vec![first, second, plain("eth2")],
     };
     assert_eq!(parse_startup(text), Ok(expected));
@@ -69,12 +70,29 @@ fn an_interface_that_is_called_as_an_option() {
 }
 
 #[test]
+fn a_guard_with_and_without_its_place() {
+    let guard = |text| parse_startup(text).map(|startup| startup.guard);
+    let default = Ok(Some(PathBuf::from("/usr/sbin/hostnet-guard")));
+    for text in ["guard", "guard uplink eth0", "guard journal /x", "uplink eth0 { } guard\nnetns x"] {
+        assert_eq!(guard(text), default, "{text}");
+    }
+    assert_eq!(guard("guard /opt/guard netns x"), Ok(Some(PathBuf::from("/opt/guard"))));
+    refused(
+        "guard bin/guard",
+        "guard 'bin/guard' is not an absolute path; write it as /usr/sbin/hostnet-guard, or leave it out",
+    );
+    refused("guard guard", "'guard' is given twice");
+    refused("guard /a guard /b", "'guard' is given twice");
+    refused("guard { }", "'{' has no place here");
+}
+
+#[test]
 fn words_that_have_no_place() {
-    refused("foo", "unknown word 'foo'; expected one of: uplink, journal, netns");
-    refused("uplink eth0 eth1", "unknown word 'eth1'; expected one of: uplink, journal, netns");
+    refused("foo", "unknown word 'foo'; expected one of: uplink, journal, netns, guard");
+    refused("uplink eth0 eth1", "unknown word 'eth1'; expected one of: uplink, journal, netns, guard");
     refused(
         "uplink eth0 driver auto",
-        "unknown word 'driver'; expected one of: uplink, journal, netns; \
+        "unknown word 'driver'; expected one of: uplink, journal, netns, guard; \
          options stand in braces, as 'uplink <linux-interface> { ... }'",
     );
     refused(

@@ -89,6 +89,41 @@ fn at_home(home: &NetnsFile, link: &LinkFacts, name: &IfName) -> Result<(u32, Op
     Ok((link.index, None))
 }
 
+/// Whether the device is away, where a taken one is to be; an error says what
+/// is there instead.
+pub(super) fn is_away(journal: &Journal) -> Result<(), Error> {
+    let name = &journal.captured.link.name;
+    match &journal.device {
+        TakenDevice::Netdev { parking, mac, parked_name } => {
+            let known = Known { journal, mac: *mac, parked_name };
+            let what = format!("find device {parked_name} in namespace {parking}");
+            let parked = parking::find(parking)?;
+            let parked = parked.ok_or_else(|| Error::gone(&what, "there is no such namespace"))?;
+            let links = Netlink::open_in(&parked)?.links()?;
+            let found = links.iter().any(|link| known.is_parked(link));
+            if found { Ok(()) } else { Err(Error::gone(what, "it is not there")) }
+        }
+        TakenDevice::Pci { address, taken_driver, .. } => {
+            let driver = PciBus::new().facts(address)?.device.driver;
+            if driver.as_ref() == Some(taken_driver) {
+                return Ok(());
+            }
+            let driver = driver.unwrap_or_else(|| "no driver".to_owned());
+            Err(Error::new(format!("find {name} with VPP"), format!("{address} has {driver}, not {taken_driver}")))
+        }
+    }
+}
+
+/// The device, where it is at home.
+pub(super) fn find_at_home(home: &NetnsFile, journal: &Journal) -> Result<Option<LinkFacts>, Error> {
+    let links = Netlink::open_in(home)?.links()?;
+    let (mac, parked_name) = match &journal.device {
+        TakenDevice::Netdev { mac, parked_name, .. } => (*mac, parked_name),
+        TakenDevice::Pci { .. } => (journal.captured.link.mac, &journal.captured.link.name),
+    };
+    Ok(Known { journal, mac, parked_name }.at_home(&links).cloned())
+}
+
 type Found = (Option<NetnsFile>, LinkFacts);
 
 /// Where a parked device is: in the parking namespace, at home already, or in
@@ -101,30 +136,74 @@ fn find_parked(
     mac: MacAddr,
     parked_name: &IfName,
 ) -> Result<Found, Error> {
-    let kind = journal.captured.link.kind.as_deref();
-    let is_it = |link: &LinkFacts| link.kind.as_deref() == kind && link.kind.as_deref() != Some(TAP_KIND);
-    let names = [parked_name.as_str(), journal.captured.link.name.as_str()];
-    let named = |link: &LinkFacts| is_it(link) && names.contains(&link.name.as_str());
-    let by_mac = |link: &LinkFacts| is_it(link) && link.mac == Some(mac);
+    let known = Known { journal, mac, parked_name };
     if let Some(parked) = parking::find(place)? {
         let links = Netlink::open_in(&parked)?.links()?;
-        if let Some(link) = links.into_iter().find(named) {
+        if let Some(link) = links.into_iter().find(|link| known.is_parked(link)) {
             return Ok((Some(parked), link));
         }
     }
     let links = Netlink::open_in(home)?.links()?;
-    let here = links.iter().find(|link| named(link) && by_mac(link)).or_else(|| links.iter().find(|link| by_mac(link)));
-    if let Some(link) = here.or_else(|| links.iter().find(|link| named(link))) {
+    if let Some(link) = known.at_home(&links) {
         return Ok((None, link.clone()));
     }
     // Virtual ones end with their namespace: what is there is another's.
-    if kind.is_some() {
+    if journal.captured.link.kind.is_some() {
         return Err(gone(&journal.captured.link.name));
     }
     let initial = NetnsFile::initial()?;
     let links = Netlink::open_in(&initial)?.links()?;
-    let fallen = links.into_iter().find(by_mac);
+    let fallen = links.into_iter().find(|link| known.is_kind(link) && link.mac == Some(mac));
     fallen.map(|link| (Some(initial), link)).ok_or_else(|| gone(&journal.captured.link.name))
+}
+
+/// What a parked device is known by. Another device may have its name by now,
+/// or its MAC: either alone says too little where devices are easily made.
+struct Known<'a> {
+    journal: &'a Journal,
+    mac: MacAddr,
+    parked_name: &'a IfName,
+}
+
+impl Known<'_> {
+    fn is_kind(&self, link: &LinkFacts) -> bool {
+        let kind = link.kind.as_deref();
+        kind == self.journal.captured.link.kind.as_deref() && kind != Some(TAP_KIND)
+    }
+
+    fn has_name(&self, link: &LinkFacts) -> bool {
+        [self.parked_name, &self.journal.captured.link.name].iter().any(|name| link.name == name.as_str())
+    }
+
+    /// A name that [`come_home`] gave it for want of its own.
+    fn has_other_name(&self, link: &LinkFacts) -> bool {
+        let name = &self.journal.captured.link.name;
+        (1..ATTEMPTS).any(|attempt| link.name == other_name(name, attempt).as_str())
+    }
+
+    /// Nobody else puts devices there: its name is enough.
+    fn is_parked(&self, link: &LinkFacts) -> bool {
+        self.is_kind(link) && (self.has_name(link) || (self.has_other_name(link) && link.mac == Some(self.mac)))
+    }
+
+    /// Its own MAC, or the one that was given to it on the way home.
+    fn has_mac(&self, link: &LinkFacts) -> bool {
+        link.mac.is_some_and(|mac| mac == self.mac || mac == self.journal.captured.link.mac)
+    }
+
+    fn at_home<'a>(&self, links: &'a [LinkFacts]) -> Option<&'a LinkFacts> {
+        let kin = || links.iter().filter(|link| self.is_kind(link));
+        let by_both = kin().find(|link| self.has_mac(link) && self.has_name(link));
+        let by_other_name = || kin().find(|link| self.has_mac(link) && self.has_other_name(link));
+        // Hardware keeps its MAC, and the kernel gives it what name is free
+        // when its namespace ends.
+        let is_hardware = self.journal.captured.link.kind.is_none();
+        let by_mac = || kin().find(|link| is_hardware && link.mac == Some(self.mac));
+        // Not taken yet, and its MAC was changed just then.
+        let index = self.journal.captured.link.index;
+        let by_number = || kin().find(|link| link.index == index && self.has_name(link));
+        by_both.or_else(by_other_name).or_else(by_mac).or_else(by_number)
+    }
 }
 
 fn gone(name: &IfName) -> Error {

@@ -71,12 +71,25 @@ pub(super) fn make(name: &str) -> Result<NetnsFile, Error> {
     if let Some(found) = find(name)? {
         return Ok(found);
     }
-    let what = format!("make network namespace {name}");
     let made = NetnsFile::anonymous()?;
-    let source = made.path();
+    name_it(name, &made)?;
+    Ok(made)
+}
+
+/// Give the namespace its name again, if that is gone.
+pub(super) fn keep(name: &str, file: &NetnsFile) -> Result<(), Error> {
+    match find(name)? {
+        Some(_) => Ok(()),
+        None => name_it(name, file),
+    }
+}
+
+fn name_it(name: &str, file: &NetnsFile) -> Result<(), Error> {
+    let what = format!("make network namespace {name}");
+    let source = file.path();
     // A thread of its own: whoever enters a mount namespace shares its root
     // and working directory with nobody from then on.
-    let named = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let work = || -> Result<(), Error> {
             enter_first_mount_namespace().map_err(|errno| Error::sys(&what, errno))?;
             give_name(&source, name, &what)
@@ -86,8 +99,7 @@ pub(super) fn make(name: &str) -> Result<NetnsFile, Error> {
             Ok(thread) => thread.join().unwrap_or_else(|_| Err(Error::new(&what, "the thread for it panicked"))),
             Err(error) => Err(Error::io(&what, &error)),
         }
-    });
-    named.map(|()| made)
+    })
 }
 
 fn enter_first_mount_namespace() -> nix::Result<()> {

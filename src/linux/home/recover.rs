@@ -19,6 +19,8 @@ pub struct Recovered {
     /// What there is to tell: differences that are left, why it was not
     /// believed, where it was set aside.
     pub told: Vec<String>,
+    /// Whether it was brought home before, so that nothing was done now.
+    pub before: bool,
     /// Whether the interface is home, or was all the time.
     pub home: Result<(), String>,
 }
@@ -96,12 +98,12 @@ pub fn recover(path: &Path, patience: Duration) -> Result<Vec<Recovered>, Error>
                         Err(error) => error.to_string(),
                     });
                 }
-                all.push(Recovered { file, journal: None, told, home: Err(error.to_string()) });
+                all.push(Recovered { file, journal: None, told, before: false, home: Err(error.to_string()) });
                 continue;
             }
         };
         if journal.phase == JournalPhase::Home {
-            all.push(Recovered { file, journal: Some(journal), told: Vec::new(), home: Ok(()) });
+            all.push(Recovered { file, journal: Some(journal), told: Vec::new(), before: true, home: Ok(()) });
             continue;
         }
         if !may_be_recovered(&journal) {
@@ -118,7 +120,7 @@ pub fn recover(path: &Path, patience: Duration) -> Result<Vec<Recovered>, Error>
                 told.push(error.to_string());
             }
         }
-        all.push(Recovered { file, journal: Some(journal), told, home });
+        all.push(Recovered { file, journal: Some(journal), told, before: false, home });
     }
     Ok(all)
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{PATIENCE, VFIO_PCI, parking, recover};
+use super::{PATIENCE, VFIO_PCI, guard, parking, recover};
 use crate::engine::{LinuxFacts, Startup, Survey, UplinkRequest};
 use crate::linux::captured;
 use crate::linux::client::Netlink;
@@ -49,6 +49,7 @@ pub fn survey(request: &UplinkRequest, startup: &Startup) -> Result<Survey, Erro
     if captured.link.kind.is_some() {
         refusals.extend(parking::ends_with_vpp());
     }
+    refusals.extend(startup.guard.as_deref().and_then(guard::refusal));
     refusals.extend(journal_room(startup));
     refusals.extend(parking_has(startup, &captured)?);
     // The device itself has its name now; another's it must not have.
