@@ -117,7 +117,7 @@ pub enum TakenDevice {
 pub struct JournalTap {
     /// The name that it was given.
     pub name: IfName,
-    /// The kernel's index of it.
+    /// The kernel's index of it; 0 while it is not in its place for certain.
     pub index: u32,
     /// The MAC that it was given.
     pub mac: MacAddr,

@@ -16,7 +16,7 @@ mod recover;
 mod survey;
 mod watch;
 
-pub use away::{commit, give_back, recall, strike, take, write_journal};
+pub use away::{commit, foresee_tap, give_back, recall, strike, take, write_journal};
 pub use kept::{keep, probe};
 pub use check::{Checked, Standing, check};
 pub use guard::start as start_guard;
@@ -34,6 +34,7 @@ use super::client::Netlink;
 use super::error::{Error, gone_is_fine};
 use super::journal::{JournalDir, JournalLock};
 use super::netns::NetnsFile;
+use super::wire::LinkFacts;
 use crate::engine::journal::{Journal, JournalPhase, JournalTap, TakenDevice};
 use crate::model::{Captured, IfName};
 
@@ -43,6 +44,9 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// What is added to the number of a device while it is parked: no namespace
 /// comes to such numbers by counting.
 const FAR_INDEX: u32 = 1 << 30;
+
+/// The index of a tap that is not in its place yet.
+const FORESEEN: u32 = 0;
 
 /// The `kind` of every TAP device (drivers/net/tun.c).
 const TAP_KIND: &str = "tun";
@@ -113,28 +117,35 @@ fn brought_before(home: &NetnsFile, journal: &Journal) -> Result<Option<Vec<Stri
 /// Take what the tap carries into the journal, as the truth from here on.
 fn write_recalled(dir: &JournalDir, lock: &JournalLock, home: &NetnsFile, journal: &mut Journal) -> Result<(), Error> {
     if let Some(tap) = &journal.tap
-        && let Some(name) = find_tap(home, tap)?
+        && let Some((name, link)) = find_tap(home, tap)?
     {
-        let now = captured::capture(home, &name)?;
-        journal.captured = merged(&journal.captured, tap, now);
+        let mut now = merged(&journal.captured, tap, captured::capture(home, &name)?);
+        if link.up && !link.carrier {
+            captured::keep_lost(&journal.captured, &mut now);
+        }
+        journal.captured = now;
     }
     journal.phase = JournalPhase::Giving;
     dir.write(lock, journal)
 }
 
-/// The tap's name now, if it is there.
-fn find_tap(home: &NetnsFile, tap: &JournalTap) -> Result<Option<IfName>, Error> {
-    let link = Netlink::open_in(home)?.link_by_index(tap.index)?;
-    let is_it = |link: &super::LinkFacts| {
-        link.kind.as_deref() == Some(TAP_KIND) && (link.name == tap.name.as_str() || link.mac == Some(tap.mac))
+/// The tap as it is now, if it is there. One that was only foreseen is known
+/// by its looks.
+fn find_tap(home: &NetnsFile, tap: &JournalTap) -> Result<Option<(IfName, LinkFacts)>, Error> {
+    let mut netlink = Netlink::open_in(home)?;
+    let named = |link: &LinkFacts| link.name == tap.name.as_str();
+    let is_it = |link: &LinkFacts| link.kind.as_deref() == Some(TAP_KIND) && (named(link) || link.mac == Some(tap.mac));
+    let link = match tap.index {
+        FORESEEN => netlink.link_by_name(&tap.name)?.filter(|link| named(link) && link.mac == Some(tap.mac)),
+        index => netlink.link_by_index(index)?,
     };
-    Ok(link.filter(is_it).and_then(|link| link.name.parse().ok()))
+    Ok(link.filter(is_it).and_then(|link| Some((link.name.parse().ok()?, link))))
 }
 
 fn delete_tap(home: &NetnsFile, journal: &Journal) -> Result<(), Error> {
     let Some(tap) = &journal.tap else { return Ok(()) };
     match find_tap(home, tap)? {
-        Some(_) => gone_is_fine(Netlink::open_in(home)?.delete_link(tap.index)),
+        Some((_, link)) => gone_is_fine(Netlink::open_in(home)?.delete_link(link.index)),
         None => Ok(()),
     }
 }

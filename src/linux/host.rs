@@ -71,7 +71,12 @@ impl Host {
         match step {
             LinuxStep::Namespaces | LinuxStep::TunDevice => return session.tun_device(plan),
             LinuxStep::Dress => session.dress(plan),
-            LinuxStep::Move => session.move_in(plan),
+            LinuxStep::Move => {
+                if let Some(takeover) = &plan.takeover {
+                    home::foresee_tap(plan, takeover)?;
+                }
+                session.move_in(plan)
+            }
             LinuxStep::LinkUp => session.link_up(plan),
             LinuxStep::Addresses => session.add_addresses(plan),
             LinuxStep::Routes => session.add_routes(plan, &plan.config.routes),

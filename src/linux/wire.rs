@@ -25,6 +25,8 @@ pub struct LinkFacts {
     pub mtu: u32,
     /// Set up by its administrator (`IFF_UP`).
     pub up: bool,
+    /// It has a carrier (`IFF_LOWER_UP`).
+    pub carrier: bool,
     /// What it is on the wire (`ARPHRD_*`, linux/if_arp.h).
     pub hardware_type: u16,
     /// What made it: `tun`, `veth`; `None` for hardware and loopback.
@@ -60,6 +62,7 @@ pub(super) fn read_link(message: &LinkMessage) -> LinkFacts {
         mac: None,
         mtu: 0,
         up: message.header.flags.contains(LinkFlags::Up),
+        carrier: message.header.flags.contains(LinkFlags::LowerUp),
         hardware_type: u16::from(message.header.link_layer_type),
         kind: None,
     };

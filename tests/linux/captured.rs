@@ -9,18 +9,18 @@ use nix::sched::{CloneFlags, unshare};
 
 use crate::lab::{ip, run};
 
-const NAME: &str = "lab.eth0";
+pub(crate) const NAME: &str = "lab.eth0";
 
 /// The test thread in a namespace of its own, with a device that has a bit
 /// of everything, and one beside it.
-struct Home {
-    own: NetnsFile,
+pub(crate) struct Home {
+    pub(crate) own: NetnsFile,
     /// Where the device is away, and no program looks at it.
     away: NetnsFile,
 }
 
 impl Home {
-    fn bare() -> Self {
+    pub(crate) fn bare() -> Self {
         assert!(nix::unistd::geteuid().is_root(), "these tests make network namespaces: run them as root");
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
         let home = Self { own: NetnsFile::open(&Netns::Own).unwrap(), away: NetnsFile::anonymous().unwrap() };
@@ -34,7 +34,7 @@ impl Home {
         home
     }
 
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let home = Self::bare();
         for line in RICH.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let words: Vec<&str> = line.split_whitespace().collect();
@@ -47,7 +47,7 @@ impl Home {
         home
     }
 
-    fn capture(&self) -> Captured {
+    pub(crate) fn capture(&self) -> Captured {
         capture(&self.own, &name()).unwrap()
     }
 
@@ -69,16 +69,16 @@ impl Home {
         there.leave().unwrap();
     }
 
-    fn restore(&self, captured: &Captured) -> Vec<String> {
+    pub(crate) fn restore(&self, captured: &Captured) -> Vec<String> {
         restore(&self.own, index(NAME), captured, Dressing::Device).unwrap()
     }
 }
 
-fn name() -> IfName {
+pub(crate) fn name() -> IfName {
     NAME.parse().unwrap()
 }
 
-fn index(name: &str) -> u32 {
+pub(crate) fn index(name: &str) -> u32 {
     u32::try_from(ip(&["link", "show", "dev", name])[0]["ifindex"].as_u64().unwrap()).unwrap()
 }
 
@@ -173,7 +173,7 @@ const RICH: &str = "
 
 /// Wait until no IPv6 address of the device is tentative, and each has its
 /// local route.
-fn settle() {
+pub(crate) fn settle() {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let local = ip(&["-6", "route", "show", "table", "local"]);
@@ -191,7 +191,7 @@ fn settle() {
 
 /// What `ip` shows, without what counts down and without the numbers of
 /// devices.
-fn dump() -> Vec<(String, serde_json::Value)> {
+pub(crate) fn dump() -> Vec<(String, serde_json::Value)> {
     settle();
     let mut found = Vec::new();
     for args in [
@@ -244,7 +244,7 @@ fn plain(value: &mut serde_json::Value) {
 }
 
 #[track_caller]
-fn same(before: &[(String, serde_json::Value)], after: &[(String, serde_json::Value)]) {
+pub(crate) fn same(before: &[(String, serde_json::Value)], after: &[(String, serde_json::Value)]) {
     let lines =
         |all: &[(String, serde_json::Value)]| all.iter().map(|(of, row)| format!("{of}: {row}")).collect::<Vec<_>>();
     let (before, after) = (lines(before), lines(after));

@@ -13,6 +13,7 @@ mod captured;
 mod child;
 #[cfg(feature = "faults")]
 mod faults;
+mod guard;
 mod journal;
 mod lab;
 mod monitor;

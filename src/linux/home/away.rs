@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 
 use super::super::captured;
-use super::{FAR_INDEX, PATIENCE, VFIO_PCI, bring_home, is_pci, owner, parking, write_recalled};
+use super::{FAR_INDEX, FORESEEN, PATIENCE, VFIO_PCI, bring_home, is_pci, owner, parking, write_recalled};
 use crate::engine::journal::{HomeNetns, Journal, JournalName, JournalPhase, JournalTap, TakenDevice};
 use crate::engine::{Plan, Takeover};
 use crate::linux::client::Netlink;
@@ -193,12 +193,25 @@ pub fn give_back(takeover: &Takeover) -> Result<Vec<String>, Error> {
     }
 }
 
+/// The tap comes into its place next: it outlives whoever made it, so it has to
+/// be known before that.
+pub fn foresee_tap(plan: &Plan, takeover: &Takeover) -> Result<(), Error> {
+    let held = Held::open(takeover)?;
+    let mut journal = held.must()?;
+    journal.tap = Some(tap_of(plan, FORESEEN));
+    held.dir.write(&held.lock, &journal)
+}
+
+fn tap_of(plan: &Plan, index: u32) -> JournalTap {
+    let device = &plan.device;
+    JournalTap { name: device.name.clone(), index, mac: device.mac, mtu: device.mtu }
+}
+
 /// The takeover is whole: from here on the tap carries the truth.
 pub fn commit(plan: &Plan, takeover: &Takeover, index: u32) -> Result<(), Error> {
     let held = Held::open(takeover)?;
     let mut journal = held.must()?;
-    let device = &plan.device;
-    journal.tap = Some(JournalTap { name: device.name.clone(), index, mac: device.mac, mtu: device.mtu });
+    journal.tap = Some(tap_of(plan, index));
     journal.phase = JournalPhase::Taken;
     held.dir.write(&held.lock, &journal)
 }

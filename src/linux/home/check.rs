@@ -105,7 +105,7 @@ fn taken(journal: &Journal) -> Result<(Vec<String>, Vec<String>), Error> {
     let mut differences: Vec<String> = netdev::is_away(journal).err().iter().map(ToString::to_string).collect();
     let home = NetnsFile::find(&journal.home)?;
     let tap = match &journal.tap {
-        Some(tap) => find_tap(&home, tap)?.map(|name| (tap, name)),
+        Some(tap) => find_tap(&home, tap)?.map(|(name, _)| (tap, name)),
         None => None,
     };
     let Some((tap, name)) = tap else {
