@@ -7,6 +7,7 @@ mod gone;
 mod kills;
 mod watch;
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -46,7 +47,8 @@ struct Lab {
     home: Home,
     journals: tempfile::TempDir,
     parking: String,
-    before: Captured,
+    /// Anew at each taking: lifetimes are whole seconds, and lose one each time.
+    before: RefCell<Captured>,
     dumped: Vec<(String, serde_json::Value)>,
 }
 
@@ -62,7 +64,7 @@ impl Lab {
         for place in ["all", "default", NAME] {
             fs::write(format!("/proc/sys/net/ipv6/conf/{place}/accept_dad"), "0").unwrap();
         }
-        let (dumped, before) = (dump(), home.capture());
+        let (dumped, before) = (dump(), RefCell::new(home.capture()));
         let parking = format!("hostnet-test-{}-{number}", std::process::id());
         Self { home, journals: tempfile::tempdir().unwrap(), parking, before, dumped }
     }
@@ -100,6 +102,7 @@ impl Lab {
 
     fn take(&self, until: Until) {
         let takeover = self.takeover();
+        self.before.replace(Captured::clone(&takeover.captured));
         home::write_journal(&takeover).unwrap();
         if until == Until::Written {
             return;
@@ -174,7 +177,7 @@ impl Lab {
     /// At home, and as it was.
     #[track_caller]
     fn is_as_before(&self) {
-        assert_eq!(differences(&self.before, &self.home.capture()), Vec::<String>::new());
+        assert_eq!(differences(&self.before.borrow(), &self.home.capture()), Vec::<String>::new());
         same(&self.dumped, &dump());
     }
 }
@@ -264,7 +267,7 @@ fn what_was_changed_on_the_tap_comes_home() {
     assert!(has("10.200.0.5") && !has("10.80.0.5"));
     run("ip", &["addr", "del", "10.200.0.5/24", "dev", NAME]);
     run("ip", &["route", "del", "10.123.0.0/16", "via", "10.77.0.1"]);
-    let left = differences(&lab.before, &lab.home.capture());
+    let left = differences(&lab.before.borrow(), &lab.home.capture());
     assert!(left.len() == 1 && left[0].contains("10.80.0.5"), "{left:?}");
 }
 

@@ -22,6 +22,10 @@ pub(super) fn come_home(home: &NetnsFile, journal: &Journal) -> Result<(u32, Opt
         TakenDevice::Netdev { parking, mac, parked_name } => find_parked(home, journal, parking, *mac, parked_name)?,
         TakenDevice::Pci { .. } => give_driver_back(home, journal)?,
     };
+    let (place, link) = match place {
+        None => aside(home, link, journal)?,
+        place => (place, link),
+    };
     match place {
         None => at_home(home, &link, name),
         Some(place) => {
@@ -72,6 +76,24 @@ fn arrived(home: &NetnsFile, name: &IfName, attempt: u32, wanted: &IfName) -> Re
     let link = link.ok_or_else(|| Error::new(format!("find device {name} at home"), "it is not there"))?;
     let told = (attempt > 0).then(|| format!("the name {wanted} is taken by another device, it is called {name} now"));
     Ok((link.index, told))
+}
+
+/// A parked device that is at home under another name goes back once more if
+/// its own is free again: renamed where it has addresses, it would have other
+/// labels on them (`inetdev_changename` in net/ipv4/devinet.c).
+fn aside(home: &NetnsFile, link: LinkFacts, journal: &Journal) -> Result<Found, Error> {
+    let name = &journal.captured.link.name;
+    let TakenDevice::Netdev { parking, .. } = &journal.device else { return Ok((None, link)) };
+    let mut here = Netlink::open_in(home)?;
+    if link.name == name.as_str() || here.link_by_name(name)?.is_some() {
+        return Ok((None, link));
+    }
+    let place = parking::make(parking)?;
+    let far = i32::try_from(link.index % FAR_INDEX).unwrap_or_default().saturating_add(FAR_INDEX.cast_signed());
+    here.move_to_as(link.index, &place, far)?;
+    let mut links = Netlink::open_in(&place)?.links()?.into_iter();
+    let moved = links.find(|other| other.name == link.name && other.mac == link.mac);
+    moved.map(|moved| (Some(place), moved)).ok_or_else(|| gone(name))
 }
 
 /// It is in its namespace already, perhaps under another name.
