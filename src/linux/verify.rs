@@ -24,7 +24,10 @@ pub(super) fn differences(
     if !link.up {
         found.push("its link is down".to_owned());
     }
-    address_differences(&plan.config.addresses, addresses, &mut found);
+    // The host has those of a taken device as it had them before; VPP may have
+    // one under another prefix length (`noprefixroute`, other sides).
+    let prefix_counts = plan.takeover.is_none();
+    address_differences(&plan.config.addresses, addresses, prefix_counts, &mut found);
     // Those of a taken device are not of our protocol; giving them to it has
     // compared them already.
     let routes_of_ours: &[Route] = if plan.takeover.is_some() { &[] } else { &plan.config.routes };
@@ -51,9 +54,17 @@ pub(super) fn dress_differences(plan: &Plan, link: &LinkFacts) -> Vec<String> {
     found
 }
 
-fn address_differences(wanted: &[IfAddress], held: &[AddressFacts], found: &mut Vec<String>) {
+fn address_differences(
+    wanted: &[IfAddress],
+    held: &[AddressFacts],
+    prefix_counts: bool,
+    found: &mut Vec<String>,
+) {
     for address in wanted {
-        match held.iter().find(|facts| facts.address == *address) {
+        let is_it = |facts: &&AddressFacts| {
+            facts.address == *address || (!prefix_counts && facts.address.addr() == address.addr())
+        };
+        match held.iter().find(is_it) {
             None => found.push(format!("address {address} is missing")),
             Some(facts) if facts.unusable => {
                 found.push(format!("address {address} waits for, or failed, duplicate detection"));
@@ -88,11 +99,23 @@ mod tests {
     }
 
     #[test]
+    fn the_prefix_length_of_a_taken_address_is_the_host_s() {
+        let (wanted, there) = ([address("10.8.0.1/32")], [held("10.8.0.1/24", false)]);
+        let differences = |prefix_counts: bool| {
+            let mut found = Vec::new();
+            address_differences(&wanted, &there, prefix_counts, &mut found);
+            found
+        };
+        assert_eq!(differences(true), ["address 10.8.0.1/32 is missing"]);
+        assert!(differences(false).is_empty());
+    }
+
+    #[test]
     fn missing_and_unusable_addresses_are_each_named_and_strange_ones_are_the_host_s() {
         let wanted = [address("10.0.0.1/24"), address("fd00::1/64"), address("fd00::2/64")];
         let mut found = Vec::new();
         let there = [held("10.0.0.1/24", false), held("fd00::1/64", true), held("10.9.9.9/8", false)];
-        address_differences(&wanted, &there, &mut found);
+        address_differences(&wanted, &there, true, &mut found);
         assert_eq!(found.len(), 2, "{found:?}");
         assert!(found[0].contains("fd00::1/64") && found[0].contains("duplicate"));
         assert!(found[1].contains("fd00::2/64 is missing"));

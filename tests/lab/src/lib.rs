@@ -20,6 +20,9 @@
 //! | [`cli`] | VPP's command line socket |
 //! | [`vpp`] | a VPP process and its configuration |
 //! | [`topology`] | the lab itself |
+//! | [`machine`] | a lab whose host has a NIC that VPP takes |
+//! | [`linux_view`] | what a host's programs see, field by field |
+//! | [`session`] | a TCP session that goes on while things happen |
 //! | [`dump`] | everything that can be seen, for comparing |
 //! | [`traffic`] | ping, TCP, UDP by the kernel's own sockets |
 //! | [`wire`] | raw frames: capture, injection, building |
@@ -31,8 +34,11 @@ pub mod cleanup;
 pub mod cli;
 pub mod counters;
 pub mod dump;
+pub mod linux_view;
+pub mod machine;
 pub mod netns;
 pub mod process;
+pub mod session;
 pub mod time;
 pub mod topology;
 pub mod traffic;

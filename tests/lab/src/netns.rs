@@ -10,11 +10,13 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::cleanup::{Debt, NETNS_DIR, owe, settle};
 
-/// A namespace of ours; gone on drop.
+/// A namespace; one that was made here is gone on drop.
 #[derive(Debug)]
 pub struct Netns {
     name: String,
     file: File,
+    /// Whether its name goes on drop.
+    ours: bool,
 }
 
 impl Netns {
@@ -39,7 +41,14 @@ impl Netns {
             Err(panic) => std::panic::resume_unwind(panic),
         }
         let file = File::open(&path).with_context(|| path)?;
-        Ok(Self { name: name.to_owned(), file })
+        Ok(Self { name: name.to_owned(), file, ours: true })
+    }
+
+    /// One that somebody else has made, and unmakes.
+    pub fn existing(name: &str) -> Result<Self> {
+        let path = format!("{NETNS_DIR}/{name}");
+        let file = File::open(&path).with_context(|| path)?;
+        Ok(Self { name: name.to_owned(), file, ours: false })
     }
 
     /// Its name, as `ip netns` knows it.
@@ -99,7 +108,9 @@ impl Netns {
 
 impl Drop for Netns {
     fn drop(&mut self) {
-        settle(&Debt::Netns(self.name.clone()));
+        if self.ours {
+            settle(&Debt::Netns(self.name.clone()));
+        }
     }
 }
 

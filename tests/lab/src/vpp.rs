@@ -173,6 +173,18 @@ impl Vpp {
         Ok(())
     }
 
+    /// Send it a signal, and do not wait for what comes of it.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process().signal(signal)
+    }
+
+    /// End it without a word (SIGKILL) and wait until it is gone.
+    pub fn kill(&self) -> Result<()> {
+        let mut process = self.process();
+        process.signal(Signal::SIGKILL)?;
+        process.wait(secs(20)).map(drop)
+    }
+
     /// Whether it has ended as it should on [`Self::stop`]; any other end is an
     /// error.
     pub fn ended_well(&self) -> Result<bool> {
@@ -200,10 +212,10 @@ fn fake_cpus(dir: &Path, config: &Config) -> Result<Vec<String>> {
     }
     let fake = dir.join("online");
     std::fs::write(&fake, format!("0-{}\n", wanted - 1))?;
-    // A mount namespace of its own, which still learns of new names of
-    // network namespaces.
-    let script = format!("mount --bind {} {ONLINE} && exec \"$@\"", fake.display());
-    let words = ["unshare", "--mount", "--propagation", "slave", "--", "sh", "-c", &script, "sh"];
+    // A mount namespace of its own, which shares the names of network
+    // namespaces with the machine's: VPP makes some. Nothing else goes out.
+    let script = format!("mount --make-rslave /sys && mount --bind {} {ONLINE} && exec \"$@\"", fake.display());
+    let words = ["unshare", "--mount", "--propagation", "unchanged", "--", "sh", "-c", &script, "sh"];
     Ok(words.map(str::to_owned).to_vec())
 }
 

@@ -14,6 +14,9 @@ mod panics;
 mod pods;
 mod resolution;
 mod support;
+mod takeover;
+mod takeover_kills;
+mod takeover_support;
 mod traffic;
 mod uplinks;
 mod workers;
@@ -55,6 +58,8 @@ fn main() -> anyhow::Result<()> {
         inputs::tests(),
         kinds::tests(),
         resolution::tests(),
+        takeover::tests(),
+        takeover_kills::tests(),
     ];
     let mut tests: Vec<Trial> = tests.into_iter().flatten().collect();
     if Backend::of_this_run() == Backend::Vhost {

@@ -177,12 +177,12 @@ fn attempt(title: &str, lab: &Lab, run: impl FnOnce(&Lab) -> Result<()>) -> Resu
 }
 
 /// Where reports go: `HOSTNET_REPORTS`.
-fn reports() -> PathBuf {
+pub(crate) fn reports() -> PathBuf {
     std::env::var_os("HOSTNET_REPORTS").map_or_else(|| root().join("target/e2e"), PathBuf::from)
 }
 
 /// What each test takes, for those who care for the whole's time.
-fn note_time(title: &str, begun: Instant) {
+pub(crate) fn note_time(title: &str, begun: Instant) {
     let line = format!("{:7.2} s  {title}\n", begun.elapsed().as_secs_f64());
     let path = reports().join(format!("times-{}.txt", Backend::of_this_run().word()));
     let file = std::fs::OpenOptions::new().create(true).append(true).open(path);

@@ -1,0 +1,228 @@
+//! Issue "takeover", 2: SIGKILL of VPP at random instants, and VPP started
+//! again: nothing is lost, every time.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use hostnet_lab::linux_view::{Exactness, LinuxView};
+use hostnet_lab::machine::Machine;
+use hostnet_lab::time::{secs, until};
+use hostnet_lab::topology::addr;
+use hostnet_lab::traffic::ping;
+use hostnet_lab::vpp::Vpp;
+use libtest_mimic::Trial;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::takeover_support::{
+    is_home, machine, release, same, seen, take, takeover, taken, uplink_command, with_workers,
+};
+
+pub(crate) fn tests() -> Vec<Trial> {
+    vec![
+        takeover("t02_killed_while_taking", machine, while_taking),
+        takeover("t02_killed_while_releasing", machine, while_releasing),
+        takeover("t02_killed_while_the_host_changes_its_network", machine, while_changing),
+        takeover("t02_killed_with_two_workers", with_workers, |machine| {
+            rounds(2, machine, |machine, before, wait| {
+                one_while_taking(machine, before, wait)?;
+                one_while_releasing(machine, before, Duration::from_millis(3), false)
+            })
+        }),
+    ]
+}
+
+/// Kills in each test: `HOSTNET_KILLS`.
+fn kills() -> usize {
+    std::env::var("HOSTNET_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(10)
+}
+
+/// Instants, spread over a time without a pattern, another one each run.
+struct Instants(u64);
+
+impl Instants {
+    fn new() -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(1);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Self((now.as_nanos() as u64).wrapping_mul(2 * count + 1) | 1)
+    }
+
+    fn next(&mut self, within: Range<Duration>) -> Duration {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        let width = within.end.saturating_sub(within.start).as_nanos().max(1) as u64;
+        within.start + Duration::from_nanos(self.0 % width)
+    }
+}
+
+/// As often as asked for, each at another instant of the time that a takeover
+/// takes; then everything is still well.
+fn rounds(
+    count: usize,
+    machine: &Machine,
+    one: impl Fn(&Machine, &LinuxView, Duration) -> Result<()>,
+) -> Result<()> {
+    let mut before = seen(machine)?;
+    let vpp = machine.vpp()?;
+    let begun = Instant::now();
+    take(&vpp, "eth0", "")?;
+    let takes = begun.elapsed();
+    release(&vpp, "eth0")?;
+    is_home(machine, &before)?;
+    drop(vpp);
+    let mut instants = Instants::new();
+    for number in 0..count {
+        let wait = instants.next(Duration::ZERO..takes * 5 / 4);
+        one(machine, &before, wait).with_context(|| format!("kill {number}, after {wait:?} of {takes:?}"))?;
+        // It is as it was; from here on the lifetimes count that it has now.
+        before = seen(machine)?;
+    }
+    is_home(machine, &before)?;
+    ping(&machine.host, addr::PEER4)?;
+    ping(&machine.peer, addr::HOST6)
+}
+
+/// VPP is started again; what it does with what it found has come to an end.
+/// Whether it has the NIC.
+fn start_again(machine: &Machine, before: &LinuxView) -> Result<bool> {
+    let vpp = machine.start()?;
+    let has = settled(&vpp)?;
+    same(machine, before, Exactness::Programs)?;
+    Ok(has)
+}
+
+/// Every journal is of a takeover that is whole and of a VPP that lives.
+fn settled(vpp: &Vpp) -> Result<bool> {
+    until("VPP has settled", secs(20), || {
+        let text = vpp.ctl("show hostnet journal json")?;
+        let journals: Value = serde_json::from_str(&text).with_context(|| text.clone())?;
+        let journals = journals.as_array().with_context(|| text.clone())?;
+        let whole = journals.iter().all(|one| one["phase"] == "taken" && one["alive"] == true);
+        ensure!(whole, "{text}");
+        let shown = taken(vpp, "eth0")?;
+        let enabled = shown.as_ref().is_some_and(|shown| shown["state"] == "enabled");
+        ensure!(enabled != journals.is_empty(), "{text}\n{shown:?}");
+        Ok(Some(enabled))
+    })
+    .with_context(|| vpp.ctl("show hostnet verbose").unwrap_or_default())
+}
+
+/// Say a command, and kill VPP a while after.
+fn kill_during(vpp: &Vpp, command: &str, wait: Duration) -> Result<()> {
+    std::thread::scope(|scope| {
+        let mut session = vpp.session()?;
+        // It is cut off in the middle, most of the time.
+        scope.spawn(move || session.run(command).ok());
+        std::thread::sleep(wait);
+        vpp.kill()
+    })
+}
+
+fn one_while_taking(machine: &Machine, before: &LinuxView, wait: Duration) -> Result<()> {
+    kill_during(&*machine.vpp()?, &uplink_command("eth0", ""), wait)?;
+    if start_again(machine, before)? {
+        release(&*machine.vpp()?, "eth0")?;
+    }
+    is_home(machine, before)
+}
+
+fn while_taking(machine: &Machine) -> Result<()> {
+    rounds(kills(), machine, one_while_taking)
+}
+
+fn one_while_releasing(machine: &Machine, before: &LinuxView, wait: Duration, by_exit: bool) -> Result<()> {
+    let vpp = machine.vpp()?;
+    take(&vpp, "eth0", "")?;
+    if by_exit {
+        vpp.signal(Signal::SIGTERM)?;
+        std::thread::sleep(wait);
+        vpp.kill()?;
+    } else {
+        kill_during(&vpp, "hostnet release eth0", wait)?;
+    }
+    if start_again(machine, before)? {
+        release(&*machine.vpp()?, "eth0")?;
+    }
+    is_home(machine, before)
+}
+
+fn while_releasing(machine: &Machine) -> Result<()> {
+    let turn = AtomicBool::new(false);
+    rounds(kills(), machine, |machine, before, wait| {
+        one_while_releasing(machine, before, wait, turn.fetch_xor(true, Ordering::Relaxed))
+    })
+}
+
+/// A network manager at work: addresses and routes come and go.
+fn change(machine: &Machine, number: u64) -> Result<()> {
+    let (n, last) = (number % 100 + 100, (number + 99) % 100 + 100);
+    machine.host.ip(&format!(
+        "addr add 192.0.2.{n}/24 dev eth0 valid_lft {lifetime} preferred_lft 300
+         addr add 2001:db8:1::{n}/64 dev eth0 nodad
+         route add 10.99.{n}.0/24 via 192.0.2.20 dev eth0 metric 77
+         route add 10.98.{n}.0/24 via 192.0.2.20 dev eth0 table 77
+         rule add oif eth0 lookup 77 pref {pref}
+         neigh replace 192.0.2.{n} lladdr 02:00:5e:00:01:{mac:02x} dev eth0 nud permanent",
+        lifetime = 400 + n,
+        pref = 2000 + n,
+        mac = n,
+    ))?;
+    if number > 0 {
+        unchange(machine, last)?;
+    }
+    Ok(())
+}
+
+fn unchange(machine: &Machine, n: u64) -> Result<()> {
+    machine
+        .host
+        .ip(&format!(
+            "addr del 192.0.2.{n}/24 dev eth0
+             addr del 2001:db8:1::{n}/64 dev eth0
+             route del 10.99.{n}.0/24 via 192.0.2.20 dev eth0 metric 77
+             route del 10.98.{n}.0/24 via 192.0.2.20 dev eth0 table 77
+             rule del pref {pref}
+             neigh del 192.0.2.{n} dev eth0",
+            pref = 2000 + n,
+        ))
+        .map(drop)
+}
+
+fn while_changing(machine: &Machine) -> Result<()> {
+    let before = seen(machine)?;
+    take(&*machine.vpp()?, "eth0", "")?;
+    let mut instants = Instants::new();
+    let mut number = 0;
+    for kill in 0..kills() {
+        let wait = instants.next(Duration::ZERO..Duration::from_millis(40));
+        let vpp = machine.vpp()?;
+        std::thread::scope(|scope| -> Result<()> {
+            let killer = scope.spawn(|| {
+                std::thread::sleep(wait);
+                vpp.kill()
+            });
+            // They go on after VPP's death: the host's programs know nothing
+            // of it.
+            let mut after = 0;
+            while after < 2 {
+                change(machine, number)?;
+                number += 1;
+                after += u32::from(killer.is_finished());
+            }
+            killer.join().map_err(|_| anyhow::anyhow!("panic"))?
+        })?;
+        let expected = seen(machine)?.with_carrier();
+        ensure!(expected.same_as(&before, Exactness::Programs).is_err(), "nothing was changed");
+        let has = start_again(machine, &expected).with_context(|| format!("kill {kill}, after {wait:?}"))?;
+        ensure!(has, "kill {kill}: the NIC was not taken again");
+    }
+    unchange(machine, (number + 99) % 100 + 100)?;
+    same(machine, &before, Exactness::Programs)?;
+    ping(&machine.host, addr::PEER4)?;
+    release(&*machine.vpp()?, "eth0")?;
+    is_home(machine, &before)
+}
