@@ -116,15 +116,19 @@ fn device(takeover: &Takeover) -> TakenDevice {
     }
 }
 
-/// Take the journal of a takeover away: the interface is home, or was never
-/// taken. What was kept for the user's own commands is kept on.
+/// Take the journal of a takeover away. Not before the interface is home: its
+/// way there may have failed, and cannot be gone again without the journal.
+/// What was kept for the user's own commands is kept on.
 pub fn strike(takeover: &Takeover) -> Result<(), Error> {
     let held = Held::open(takeover)?;
-    if takeover.driver.is_some() {
-        return held.dir.remove(&held.lock, &held.name);
+    let Some(mut journal) = held.read()? else { return Ok(()) };
+    if takeover.driver.is_none() {
+        return held.dir.write(&held.lock, &Journal { phase: JournalPhase::Kept, tap: None, ..journal });
     }
-    let Some(journal) = held.read()? else { return Ok(()) };
-    held.dir.write(&held.lock, &Journal { phase: JournalPhase::Kept, tap: None, ..journal })
+    if journal.phase != JournalPhase::Home {
+        bring_home(&held.dir, &held.lock, &mut journal)?;
+    }
+    held.dir.remove(&held.lock, &held.name)
 }
 
 /// Take the device from Linux; for a netdev, the namespace that it is parked
@@ -187,10 +191,16 @@ fn found(netlink: &mut Netlink, takeover: &Takeover) -> Result<LinkFacts, Error>
 /// again after it was done, it does no harm.
 pub fn give_back(takeover: &Takeover) -> Result<Vec<String>, Error> {
     let held = Held::open(takeover)?;
-    match held.read()? {
-        Some(mut journal) => bring_home(&held.dir, &held.lock, &mut journal),
-        None => Ok(Vec::new()),
+    let Some(mut journal) = held.read()?.filter(|journal| journal.phase != JournalPhase::Home) else {
+        return Ok(Vec::new());
+    };
+    let mut told = bring_home(&held.dir, &held.lock, &mut journal)?;
+    journal.phase = JournalPhase::Home;
+    // It is home; that this is not written down costs a second look.
+    if let Err(error) = held.dir.write(&held.lock, &journal) {
+        told.push(error.to_string());
     }
+    Ok(told)
 }
 
 /// The tap comes into its place next: it outlives whoever made it, so it has to
