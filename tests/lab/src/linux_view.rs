@@ -38,8 +38,8 @@ const OF_EVERY_DEVICE: [&str; 8] =
 /// The protocol number of routes that are hostnet's own.
 const OURS: &str = "118";
 
-/// Seconds that a lifetime may be off: the kernel tells whole ones, and each
-/// takeover and way home reads and writes them.
+/// Seconds that a lifetime may be off, and half the time since: the kernel
+/// tells whole ones, and each takeover and way home reads and writes them.
 const SLACK: f64 = 4.5;
 /// A lifetime without end.
 const FOREVER: f64 = 4_294_967_295.0;
@@ -101,9 +101,25 @@ impl LinuxView {
     }
 
     /// The same, if the devices' carrier were there: the stand-in loses it
-    /// when VPP dies.
+    /// when VPP dies, and with it what the kernel gives to devices that have
+    /// one only: next-hop objects, routes by them, proxies. Those as before.
     #[must_use]
-    pub fn with_carrier(mut self) -> Self {
+    pub fn with_carrier(mut self, before: &Self) -> Self {
+        for (name, part) in &before.parts {
+            match part {
+                _ if name == "nexthops" || name.starts_with("proxies") => {
+                    self.parts.insert(name.clone(), part.clone());
+                }
+                Value::Array(routes) if name.starts_with("routes") => {
+                    let by_object = routes.iter().filter(|route| !route["nhid"].is_null()).cloned();
+                    if let Some(Value::Array(now)) = self.parts.get_mut(name) {
+                        now.retain(|route| route["nhid"].is_null());
+                        now.extend(by_object);
+                    }
+                }
+                _ => {}
+            }
+        }
         let parts = std::mem::take(&mut self.parts);
         self.parts = parts
             .into_iter()
@@ -238,7 +254,7 @@ fn is_lifetime(key: &str) -> bool {
 fn lifetimes_agree(was: &Value, is: &Value, elapsed: f64) -> bool {
     match (was.as_f64(), is.as_f64()) {
         (Some(was), Some(is)) if was >= FOREVER || is >= FOREVER => (was - is).abs() < 1.0,
-        (Some(was), Some(is)) => ((was - elapsed).max(0.0) - is).abs() <= SLACK,
+        (Some(was), Some(is)) => ((was - elapsed).max(0.0) - is).abs() <= SLACK + elapsed / 2.0,
         _ => false,
     }
 }

@@ -145,6 +145,9 @@ fn write(mut stream: &TcpStream, end: &End, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let chunk: Vec<u8> = (place..).take(CHUNK).map(byte_at).collect();
         if let Err(error) = stream.write_all(&chunk) {
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
             return end.fail(format!("send: {error}"));
         }
         place += CHUNK as u64;
@@ -157,6 +160,7 @@ fn read(mut stream: &TcpStream, end: &End, stop: &AtomicBool) {
     let mut buffer = vec![0_u8; 64 * CHUNK];
     while !stop.load(Ordering::Relaxed) {
         let count = match stream.read(&mut buffer) {
+            Ok(0) if stop.load(Ordering::Relaxed) => return,
             Ok(0) => return end.fail("the other end closed".to_owned()),
             Ok(count) => count,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,

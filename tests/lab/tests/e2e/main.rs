@@ -15,7 +15,9 @@ mod pods;
 mod resolution;
 mod support;
 mod takeover;
+mod takeover_faults;
 mod takeover_kills;
+mod takeover_session;
 mod takeover_support;
 mod traffic;
 mod uplinks;
@@ -60,6 +62,8 @@ fn main() -> anyhow::Result<()> {
         resolution::tests(),
         takeover::tests(),
         takeover_kills::tests(),
+        takeover_faults::tests(),
+        takeover_session::tests(),
     ];
     let mut tests: Vec<Trial> = tests.into_iter().flatten().collect();
     if Backend::of_this_run() == Backend::Vhost {

@@ -215,7 +215,7 @@ fn while_changing(machine: &Machine) -> Result<()> {
             }
             killer.join().map_err(|_| anyhow::anyhow!("panic"))?
         })?;
-        let expected = seen(machine)?.with_carrier();
+        let expected = seen(machine)?.with_carrier(&before);
         ensure!(expected.same_as(&before, Exactness::Programs).is_err(), "nothing was changed");
         let has = start_again(machine, &expected).with_context(|| format!("kill {kill}, after {wait:?}"))?;
         ensure!(has, "kill {kill}: the NIC was not taken again");

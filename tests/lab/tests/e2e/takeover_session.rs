@@ -1,0 +1,68 @@
+//! Issue "takeover", 5: a TCP session of the host's goes on through all of it.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use hostnet_lab::machine::Machine;
+use hostnet_lab::session::Session;
+use hostnet_lab::time::{millis, secs};
+use hostnet_lab::topology::addr;
+use libtest_mimic::Trial;
+
+use crate::takeover_support::{await_taken, is_home, machine, release, seen, take, takeover, taken, with_workers};
+
+pub(crate) fn tests() -> Vec<Trial> {
+    vec![
+        takeover("t05_a_session_lives_through_all_of_it", machine, lives),
+        takeover("t05_a_session_lives_with_two_workers", with_workers, lives),
+    ]
+}
+
+/// The host is without its network for milliseconds; TCP notices by its own
+/// timer, which waits a fifth of a second at the least.
+fn lives(machine: &Machine) -> Result<()> {
+    let before = seen(machine)?;
+    let sessions = [
+        ("IPv4", Session::start(&machine.host, &machine.peer, addr::PEER4)?),
+        ("IPv6", Session::start(&machine.peer, &machine.host, addr::HOST6)?),
+    ];
+    let told = |what: &str, dark: Option<u64>, limit: Duration| -> Result<()> {
+        for (family, session) in &sessions {
+            session.flows().with_context(|| format!("{family}, {what}"))?;
+            let gap = session.longest_gap();
+            let dark = dark.map_or_else(String::new, |us| format!(", without network {}.{:03} ms", us / 1000, us % 1000));
+            println!("session over {family}, {what}: {} ms without data{dark}", gap.as_millis());
+            ensure!(gap < limit, "{family}, {what}: nothing came for {gap:?}");
+        }
+        Ok(())
+    };
+    told("before", None, millis(500))?;
+    let vpp = machine.vpp()?;
+    let shown = take(&vpp, "eth0", "")?;
+    let dark = shown["takeover"]["interruption_us"].as_u64().context("no interruption is shown")?;
+    ensure!(Duration::from_micros(dark) < millis(1000), "{dark} us without network");
+    let verbose = vpp.ctl("show hostnet verbose")?;
+    ensure!(verbose.contains("interruption"), "the interruption is not shown: {verbose}");
+    told("taken", Some(dark), secs(3))?;
+    let said = release(&vpp, "eth0")?;
+    ensure!(said.contains("ms without network"), "{said}");
+    told("released", None, secs(3))?;
+    is_home(machine, &before)?;
+
+    take(&vpp, "eth0", "")?;
+    told("taken again", None, secs(3))?;
+    vpp.kill()?;
+    let vpp = machine.start()?;
+    await_taken(&vpp, "eth0")?;
+    told("after SIGKILL and a new start", None, secs(8))?;
+    vpp.stop()?;
+    let vpp = machine.start()?;
+    ensure!(taken(&vpp, "eth0")?.is_none(), "taken although VPP had ended in good order");
+    told("after SIGTERM", None, secs(8))?;
+    is_home(machine, &before)?;
+    for (family, session) in sessions {
+        let bytes: u64 = session.finish().with_context(|| family.to_owned())?;
+        ensure!(bytes > 100_000, "{family}: only {bytes} bytes");
+    }
+    Ok(())
+}
