@@ -339,6 +339,7 @@ impl Takeover {
             captured: Arc::clone(&kept.captured),
             kept: kept.kept.clone(),
             usage: Vec::new(),
+            guard: startup.guard.clone(),
             words: kept.words.clone(),
         }));
         Ok(plan)

@@ -6,9 +6,9 @@
 //! `hostnet-guard`, or by a helper after the next start of VPP.
 
 mod away;
-mod kept;
 mod check;
 mod guard;
+mod kept;
 mod netdev;
 mod owner;
 mod parking;
@@ -17,9 +17,9 @@ mod survey;
 mod watch;
 
 pub use away::{commit, foresee_tap, give_back, recall, strike, take, write_journal};
-pub use kept::{keep, probe};
 pub use check::{Checked, Standing, check};
 pub use guard::start as start_guard;
+pub use kept::{keep, probe};
 pub use owner::{is_alive, this_process};
 pub use recover::{Recovered, journals, recover, recovery};
 pub use survey::survey;
@@ -63,7 +63,7 @@ pub fn bring_home(dir: &JournalDir, lock: &JournalLock, journal: &mut Journal) -
         return Ok(done);
     }
     if journal.phase == JournalPhase::Taken
-        && let Err(error) = write_recalled(dir, lock, &home, journal)
+        && let Err(error) = note_recalled(&home, journal).and_then(|()| dir.write(lock, journal))
     {
         // A disk that is full now must not keep the host from its network.
         told.push(error.to_string());
@@ -115,7 +115,7 @@ fn brought_before(home: &NetnsFile, journal: &Journal) -> Result<Option<Vec<Stri
 }
 
 /// Take what the tap carries into the journal, as the truth from here on.
-fn write_recalled(dir: &JournalDir, lock: &JournalLock, home: &NetnsFile, journal: &mut Journal) -> Result<(), Error> {
+fn note_recalled(home: &NetnsFile, journal: &mut Journal) -> Result<(), Error> {
     if let Some(tap) = &journal.tap
         && let Some((name, link)) = find_tap(home, tap)?
     {
@@ -126,7 +126,7 @@ fn write_recalled(dir: &JournalDir, lock: &JournalLock, home: &NetnsFile, journa
         journal.captured = now;
     }
     journal.phase = JournalPhase::Giving;
-    dir.write(lock, journal)
+    Ok(())
 }
 
 /// The tap as it is now, if it is there. One that was only foreseen is known

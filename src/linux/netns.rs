@@ -106,6 +106,12 @@ impl NetnsFile {
         Ok(Self(file))
     }
 
+    /// A second file of the same namespace.
+    pub fn try_clone(&self) -> Result<Self, Error> {
+        let cloned = self.0.try_clone();
+        cloned.map(Self).map_err(|error| Error::io("hold a network namespace", &error))
+    }
+
     /// Enter it with the calling thread until the guard goes.
     pub fn enter(&self) -> Result<NetnsGuard, Error> {
         let what = "enter a network namespace (needs CAP_SYS_ADMIN)";

@@ -54,12 +54,7 @@ pub(super) fn dress_differences(plan: &Plan, link: &LinkFacts) -> Vec<String> {
     found
 }
 
-fn address_differences(
-    wanted: &[IfAddress],
-    held: &[AddressFacts],
-    prefix_counts: bool,
-    found: &mut Vec<String>,
-) {
+fn address_differences(wanted: &[IfAddress], held: &[AddressFacts], prefix_counts: bool, found: &mut Vec<String>) {
     for address in wanted {
         let is_it = |facts: &&AddressFacts| {
             facts.address == *address || (!prefix_counts && facts.address.addr() == address.addr())

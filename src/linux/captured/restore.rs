@@ -7,6 +7,7 @@ use super::capture;
 use super::link::{self, IFF_ALLMULTI, IFF_PROMISC, IFF_UP, RTM_NEWLINK, ifla, inet6_spec};
 use super::message::push;
 use super::plan::{self, Dressing, Role, Step};
+use super::view::Route;
 use super::{differences, present, sysctl};
 use crate::linux::Error;
 use crate::linux::netns::NetnsFile;
@@ -19,6 +20,7 @@ const RTM_SETLINK: u16 = 19;
 const GENERATE_NONE: u8 = 1;
 /// Makes temporary addresses as soon as one is added that manages them.
 const USE_TEMPADDR: &str = "ipv6/conf/use_tempaddr";
+const DISABLE_IP6: &str = "ipv6/conf/disable_ipv6";
 /// NLA_F_NESTED.
 const NESTED: u16 = 0x8000;
 
@@ -273,7 +275,8 @@ impl<'a> Restorer<'a> {
                 continue;
             }
             let makes_addresses = key == USE_TEMPADDR && value.parse().is_ok_and(|value: i32| value > 0);
-            let value = if makes_addresses && !all { "0" } else { value };
+            let too_early = makes_addresses || (key == DISABLE_IP6 && value != "0" && self.has_ip6_without_ip6());
+            let value = if too_early && !all { "0" } else { value };
             // The first time it may be too early.
             if let Err(error) = sysctl::write(&self.have.name, key, value)
                 && all
@@ -281,6 +284,14 @@ impl<'a> Restorer<'a> {
                 self.problems.push(error.to_string());
             }
         }
+    }
+
+    /// Next-hop objects, and routes of IPv4 by gateways of IPv6, outlive the
+    /// moment that a device loses its IPv6, and cannot be added after it.
+    fn has_ip6_without_ip6(&self) -> bool {
+        let routes = self.want.routes.iter().filter_map(Route::read);
+        !self.want.nexthops.is_empty()
+            || routes.flat_map(|route| route.legs).any(|leg| leg.gateway.is_some_and(|gateway| gateway.is_ipv6()))
     }
 
     fn send(&mut self, role: Role, batch: &[RawRequest]) {

@@ -1,9 +1,12 @@
 //! The steps of a takeover on Linux's side, and their undoing.
 
+use std::collections::BTreeMap;
+
 use nix::errno::Errno;
+use parking_lot::Mutex;
 
 use super::super::captured;
-use super::{FAR_INDEX, FORESEEN, PATIENCE, VFIO_PCI, bring_home, is_pci, owner, parking, write_recalled};
+use super::{FAR_INDEX, FORESEEN, PATIENCE, VFIO_PCI, bring_home, is_pci, note_recalled, owner, parking};
 use crate::engine::journal::{HomeNetns, Journal, JournalName, JournalPhase, JournalTap, TakenDevice};
 use crate::engine::{Plan, Takeover};
 use crate::linux::client::Netlink;
@@ -13,6 +16,9 @@ use crate::linux::netns::NetnsFile;
 use crate::linux::pci::PciBus;
 use crate::linux::wire::LinkFacts;
 use crate::model::{Captured, Netns};
+
+/// Journals that are newer than those on disk, which could not be written.
+static UNWRITTEN: Mutex<BTreeMap<JournalName, Journal>> = Mutex::new(BTreeMap::new());
 
 /// The journals, locked, and the journal of this takeover if it is there.
 struct Held {
@@ -30,10 +36,32 @@ impl Held {
     }
 
     fn read(&self) -> Result<Option<Journal>, Error> {
+        if let Some(journal) = UNWRITTEN.lock().get(&self.name) {
+            return Ok(Some(journal.clone()));
+        }
         self.dir.read(&self.name).map_err(|error| match error {
             JournalError::Io(error) => error,
             JournalError::Fault(fault) => Error::new(format!("read the journal {}", self.name), fault.to_string()),
         })
+    }
+
+    /// Write it down; in memory alone, for want of a disk. Only on the way
+    /// home: it must not be kept from its end by a disk that is full.
+    fn write_anyhow(&self, journal: &Journal) -> Option<Error> {
+        let error = self.dir.write(&self.lock, journal).err();
+        let mut unwritten = UNWRITTEN.lock();
+        match &error {
+            Some(_) => unwritten.insert(self.name.clone(), journal.clone()),
+            None => unwritten.remove(&self.name),
+        };
+        error
+    }
+
+    /// Take it away.
+    fn remove(&self) -> Result<(), Error> {
+        self.dir.remove(&self.lock, &self.name)?;
+        UNWRITTEN.lock().remove(&self.name);
+        Ok(())
     }
 
     fn must(&self) -> Result<Journal, Error> {
@@ -118,7 +146,8 @@ fn device(takeover: &Takeover) -> TakenDevice {
 
 /// Take the journal of a takeover away. Not before the interface is home: its
 /// way there may have failed, and cannot be gone again without the journal.
-/// What was kept for the user's own commands is kept on.
+/// One that is gone has no way any more. What was kept for the user's own
+/// commands is kept on.
 pub fn strike(takeover: &Takeover) -> Result<(), Error> {
     let held = Held::open(takeover)?;
     let Some(mut journal) = held.read()? else { return Ok(()) };
@@ -126,9 +155,12 @@ pub fn strike(takeover: &Takeover) -> Result<(), Error> {
         return held.dir.write(&held.lock, &Journal { phase: JournalPhase::Kept, tap: None, ..journal });
     }
     if journal.phase != JournalPhase::Home {
-        bring_home(&held.dir, &held.lock, &mut journal)?;
+        match bring_home(&held.dir, &held.lock, &mut journal) {
+            Err(error) if error.is_gone() => log::error!("{}: given up: {error}", takeover.linux_if),
+            other => drop(other?),
+        }
     }
-    held.dir.remove(&held.lock, &held.name)
+    held.remove()
 }
 
 /// Take the device from Linux; for a netdev, the namespace that it is parked
@@ -197,9 +229,7 @@ pub fn give_back(takeover: &Takeover) -> Result<Vec<String>, Error> {
     let mut told = bring_home(&held.dir, &held.lock, &mut journal)?;
     journal.phase = JournalPhase::Home;
     // It is home; that this is not written down costs a second look.
-    if let Err(error) = held.dir.write(&held.lock, &journal) {
-        told.push(error.to_string());
-    }
+    told.extend(held.write_anyhow(&journal).map(|error| error.to_string()));
     Ok(told)
 }
 
@@ -234,7 +264,13 @@ pub fn recall(takeover: &Takeover) -> Result<(), Error> {
         return Ok(());
     }
     match NetnsFile::find(&journal.home) {
-        Ok(home) => write_recalled(&held.dir, &held.lock, &home, &mut journal),
+        Ok(home) => {
+            note_recalled(&home, &mut journal)?;
+            if let Some(error) = held.write_anyhow(&journal) {
+                log::warn!("{}: {error}", takeover.linux_if);
+            }
+            Ok(())
+        }
         // Gone, and the tap with it: what was written down last is the truth.
         Err(error) if error.is_gone() => Ok(()),
         Err(error) => Err(error),

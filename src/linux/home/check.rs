@@ -74,7 +74,7 @@ fn checked(journal: &Journal) -> Checked {
         JournalPhase::Home => Standing::Home,
         _ if !alive => Standing::Left,
         JournalPhase::Taken => Standing::Taken,
-        JournalPhase::Taking | JournalPhase::Giving => Standing::OnTheWay,
+        JournalPhase::Kept | JournalPhase::Taking | JournalPhase::Giving => Standing::OnTheWay,
     };
     let (mut differences, mut changes) = (Vec::new(), Vec::new());
     let looked = match standing {

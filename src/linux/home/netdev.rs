@@ -159,7 +159,7 @@ fn find_parked(
     parked_name: &IfName,
 ) -> Result<Found, Error> {
     let known = Known { journal, mac, parked_name };
-    if let Some(parked) = parking::find(place)? {
+    for parked in parking::places(place)? {
         let links = Netlink::open_in(&parked)?.links()?;
         if let Some(link) = links.into_iter().find(|link| known.is_parked(link)) {
             return Ok((Some(parked), link));

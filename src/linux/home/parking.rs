@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
+use parking_lot::Mutex;
 
 use crate::linux::error::Error;
 use crate::linux::netns::NetnsFile;
@@ -23,6 +24,33 @@ const NAMED: &str = "/run/netns";
 
 /// The mount namespace of the machine's first process.
 const FIRST: &str = "/proc/1/ns/mnt";
+
+/// Those that this process has parked devices in, by their names: somebody may
+/// take the name away, and the devices are to come home all the same.
+static HELD: Mutex<Vec<(String, NetnsFile)>> = Mutex::new(Vec::new());
+
+/// Every namespace that devices may be parked in under that name: the one that
+/// has it, and the one that had it.
+pub(super) fn places(name: &str) -> Result<Vec<NetnsFile>, Error> {
+    let mut places: Vec<NetnsFile> = find(name)?.into_iter().collect();
+    for (_, held) in HELD.lock().iter().filter(|(of, _)| of == name) {
+        let id = held.id()?;
+        if !places.iter().any(|place| place.id().is_ok_and(|other| other == id)) {
+            places.push(held.try_clone()?);
+        }
+    }
+    Ok(places)
+}
+
+/// Remember it for as long as this process lives.
+fn hold(name: &str, netns: &NetnsFile) -> Result<(), Error> {
+    let id = netns.id()?;
+    let mut held = HELD.lock();
+    if !held.iter().any(|(of, other)| of == name && other.id().is_ok_and(|other| other == id)) {
+        held.push((name.to_owned(), netns.try_clone()?));
+    }
+    Ok(())
+}
 
 /// The file that stands for the namespace, as seen by this process.
 pub(super) fn path(name: &str) -> PathBuf {
@@ -68,9 +96,15 @@ pub(super) fn ends_with_vpp() -> Option<String> {
 /// The namespace, made if it is not there. It lives until its name is removed
 /// (ip-netns(8)).
 pub(super) fn make(name: &str) -> Result<NetnsFile, Error> {
-    if let Some(found) = find(name)? {
-        return Ok(found);
-    }
+    let found = match find(name)? {
+        Some(found) => found,
+        None => make_new(name)?,
+    };
+    hold(name, &found)?;
+    Ok(found)
+}
+
+fn make_new(name: &str) -> Result<NetnsFile, Error> {
     let made = NetnsFile::anonymous()?;
     name_it(name, &made)?;
     Ok(made)

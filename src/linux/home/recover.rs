@@ -6,8 +6,10 @@ use std::time::Duration;
 use super::{bring_home, is_alive, may_be_recovered};
 use crate::engine::journal::{Journal, JournalPhase, TakenDevice};
 use crate::engine::{JournalView, Recovery};
+use crate::linux::client::Netlink;
 use crate::linux::error::Error;
 use crate::linux::journal::{JournalDir, JournalEntry, JournalError};
+use crate::linux::netns::NetnsFile;
 
 /// What became of one journal.
 #[derive(Debug)]
@@ -78,6 +80,17 @@ pub fn recovery(one: Recovered) -> Recovery {
     }
 }
 
+/// Whether the device of that name is the one that came home.
+fn has_its_name(journal: &Journal) -> bool {
+    let find = || -> Result<bool, Error> {
+        let home = NetnsFile::find(&journal.home)?;
+        let link = Netlink::open_in(&home)?.link_by_name(&journal.interface)?;
+        Ok(link.is_some_and(|link| link.mac == Some(journal.captured.link.mac)))
+    };
+    // Renamed by the host, it is not asked for by that name either.
+    find().unwrap_or(false)
+}
+
 /// Bring every interface home whose taker is dead. Those of the living are
 /// left alone and not told of. A journal that is not believed is set aside.
 pub fn recover(path: &Path, patience: Duration) -> Result<Vec<Recovered>, Error> {
@@ -113,6 +126,14 @@ pub fn recover(path: &Path, patience: Duration) -> Result<Vec<Recovered>, Error>
             Ok(told) => (told, Ok(())),
             Err(error) => (Vec::new(), Err(error.to_string())),
         };
+        if home.is_ok() && !has_its_name(&journal) {
+            // Who asked for that name did not ask for the device that has it
+            // now: it is home, and that is the end of it.
+            told.push(format!("{} is not taken again", journal.interface));
+            told.extend(dir.remove(&lock, &journal.name()).err().map(|error| error.to_string()));
+            all.push(Recovered { file, journal: None, told, before: false, home });
+            continue;
+        }
         if home.is_ok() {
             journal.phase = JournalPhase::Home;
             // It is home; that this is not written down costs a second look.

@@ -32,8 +32,7 @@ pub enum Exactness {
 const MOVING: [&str; 2] = ["stats64", "used"];
 
 /// Of a device, what its stand-in has too.
-const OF_EVERY_DEVICE: [&str; 8] =
-    ["ifname", "mtu", "address", "addr_info", "ifalias", "txqlen", "group", "altnames"];
+const OF_EVERY_DEVICE: [&str; 8] = ["ifname", "mtu", "address", "addr_info", "ifalias", "txqlen", "group", "altnames"];
 
 /// The protocol number of routes that are hostnet's own.
 const OURS: &str = "118";

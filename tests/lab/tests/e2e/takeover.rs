@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::plain;
 use crate::takeover_support::{
-    await_taken, is_home, machine, refused, release, same, seen, take, takeover, taken, uplink_command, with_two,
+    await_taken, is_home, machine, refused, release, same, seen, take, taken, takeover, uplink_command, with_two,
     with_workers,
 };
 
@@ -111,21 +111,17 @@ fn knows_vlans() -> bool {
 }
 
 fn vlan(machine: &Machine) -> Result<()> {
-    machine.peer.ip(
-        "link add link eth0 name eth0.7 type vlan id 7
+    machine.peer.ip("link add link eth0 name eth0.7 type vlan id 7
          link set eth0.7 up
          addr add 203.0.113.20/24 dev eth0.7
-         addr add 2001:db8:7::20/64 dev eth0.7 nodad",
-    )?;
-    machine.host.ip(
-        "link add link eth0 name eth0.7 type vlan id 7
+         addr add 2001:db8:7::20/64 dev eth0.7 nodad")?;
+    machine.host.ip("link add link eth0 name eth0.7 type vlan id 7
          link set eth0.7 up
          addr add 203.0.113.10/25 dev eth0.7
          addr add 2001:db8:7::10/64 dev eth0.7 nodad
          route add 10.90.0.0/16 via 203.0.113.20 dev eth0.7 metric 600
          route add 10.90.0.0/16 via 203.0.113.21 dev eth0.7 metric 100 table 90
-         rule add iif eth0.7 lookup 90 pref 1100",
-    )?;
+         rule add iif eth0.7 lookup 90 pref 1100")?;
     let before = seen(machine)?;
     let vpp = machine.vpp()?;
     for _ in 0..2 {
@@ -346,12 +342,10 @@ fn dry_run(machine: &Machine) -> Result<()> {
 }
 
 fn refusals(machine: &Machine) -> Result<()> {
-    let said = machine.host.ip(
-        "link add br9 type bridge
+    let said = machine.host.ip("link add br9 type bridge
          link add port9 type veth peer name other9
          link set port9 master br9
-         tuntap add dev tap9 mode tap",
-    )?;
+         tuntap add dev tap9 mode tap")?;
     ensure!(said.is_empty(), "{said}");
     let mut checks = Checks::new();
     for (device, more, why) in [

@@ -11,7 +11,7 @@ use hostnet_lab::topology::addr;
 use hostnet_lab::traffic::ping;
 use libtest_mimic::Trial;
 
-use crate::takeover_support::{is_home, release, same, seen, take, takeover, taken, uplink_command, with_faults};
+use crate::takeover_support::{is_home, release, same, seen, take, taken, takeover, uplink_command, with_faults};
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
@@ -32,12 +32,8 @@ fn each(machine: &Machine, how: &str, one: One) -> Result<()> {
     let shown = take(&vpp, "eth0", "")?;
     release(&vpp, "eth0")?;
     is_home(machine, &before)?;
-    let steps: Vec<&str> = shown["steps"]
-        .as_array()
-        .context("no steps")?
-        .iter()
-        .filter_map(|step| step["name"].as_str())
-        .collect();
+    let steps: Vec<&str> =
+        shown["steps"].as_array().context("no steps")?.iter().filter_map(|step| step["name"].as_str()).collect();
     for step in ["linux-journal", "linux-take", "vpp-uplink", "linux-configuration", "linux-commit"] {
         ensure!(steps.contains(&step), "no step {step} in {steps:?}");
     }

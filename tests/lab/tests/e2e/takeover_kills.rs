@@ -17,7 +17,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::takeover_support::{
-    is_home, machine, release, same, seen, take, takeover, taken, uplink_command, with_workers,
+    is_home, machine, release, same, seen, take, taken, takeover, uplink_command, with_workers,
 };
 
 pub(crate) fn tests() -> Vec<Trial> {
@@ -61,11 +61,7 @@ impl Instants {
 
 /// As often as asked for, each at another instant of the time that a takeover
 /// takes; then everything is still well.
-fn rounds(
-    count: usize,
-    machine: &Machine,
-    one: impl Fn(&Machine, &LinuxView, Duration) -> Result<()>,
-) -> Result<()> {
+fn rounds(count: usize, machine: &Machine, one: impl Fn(&Machine, &LinuxView, Duration) -> Result<()>) -> Result<()> {
     let mut before = seen(machine)?;
     let vpp = machine.vpp()?;
     let begun = Instant::now();

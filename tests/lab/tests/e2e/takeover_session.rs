@@ -9,7 +9,7 @@ use hostnet_lab::time::{millis, secs};
 use hostnet_lab::topology::addr;
 use libtest_mimic::Trial;
 
-use crate::takeover_support::{await_taken, is_home, machine, release, seen, take, takeover, taken, with_workers};
+use crate::takeover_support::{await_taken, is_home, machine, release, seen, take, taken, takeover, with_workers};
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
@@ -30,7 +30,8 @@ fn lives(machine: &Machine) -> Result<()> {
         for (family, session) in &sessions {
             session.flows().with_context(|| format!("{family}, {what}"))?;
             let gap = session.longest_gap();
-            let dark = dark.map_or_else(String::new, |us| format!(", without network {}.{:03} ms", us / 1000, us % 1000));
+            let dark =
+                dark.map_or_else(String::new, |us| format!(", without network {}.{:03} ms", us / 1000, us % 1000));
             println!("session over {family}, {what}: {} ms without data{dark}", gap.as_millis());
             ensure!(gap < limit, "{family}, {what}: nothing came for {gap:?}");
         }
