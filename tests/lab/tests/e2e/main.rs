@@ -17,6 +17,7 @@ mod support;
 mod takeover;
 mod takeover_faults;
 mod takeover_kills;
+mod takeover_odd;
 mod takeover_session;
 mod takeover_support;
 mod traffic;
@@ -64,6 +65,7 @@ fn main() -> anyhow::Result<()> {
         takeover_kills::tests(),
         takeover_faults::tests(),
         takeover_session::tests(),
+        takeover_odd::tests(),
     ];
     let mut tests: Vec<Trial> = tests.into_iter().flatten().collect();
     if Backend::of_this_run() == Backend::Vhost {
