@@ -75,7 +75,9 @@ impl NetnsFile {
         let open = |path: PathBuf| Self::open(&Netns::Path(path)).ok().filter(is_it);
         let below = |dir: &str, end: &str| -> Vec<PathBuf> {
             let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-            entries.map(|entry| entry.path().join(end)).collect()
+            // Joined with nothing, a path ends in a slash, and is no file's.
+            let path = |entry: std::fs::DirEntry| if end.is_empty() { entry.path() } else { entry.path().join(end) };
+            entries.map(path).collect()
         };
         let first = [home.path.clone(), PathBuf::from(OF_THIS_THREAD), PathBuf::from("/proc/1/ns/net")];
         let named = || below(NAMED, "").into_iter();

@@ -1,8 +1,10 @@
 //! `hostnet-guard watch`, started by the process that it is to watch.
 
+use std::io::Read as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
 use crate::linux::error::Error;
@@ -20,10 +22,20 @@ pub fn start(program: &Path, journal: &Path) -> Result<(), Error> {
     let mut command = Command::new(program);
     command.arg("--journal").arg(journal).args(["watch", "--background"]).arg(std::process::id().to_string());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let output = command.output().map_err(|error| Error::io(&what, &error))?;
-    if output.status.success() {
-        return Ok(());
+    let failed = |error: &std::io::Error| Error::io(&what, error);
+    let mut child = command.spawn().map_err(|error| failed(&error))?;
+    let mut words = String::new();
+    if let Some(mut stderr) = child.stderr.take() {
+        // Its end is the program's: the part that stays does not have it.
+        stderr.read_to_string(&mut words).map_err(|error| failed(&error))?;
     }
-    let words = String::from_utf8_lossy(&output.stderr);
-    Err(Error::new(what, format!("{}: {}", output.status, words.trim())))
+    let ended = match child.wait() {
+        Ok(status) if status.success() => return Ok(()),
+        Ok(status) => status.to_string(),
+        // VPP has the kernel take its dead children: then only words tell.
+        Err(error) if error.raw_os_error() == Some(Errno::ECHILD as i32) && words.is_empty() => return Ok(()),
+        Err(error) if error.raw_os_error() == Some(Errno::ECHILD as i32) => "it failed".to_owned(),
+        Err(error) => return Err(failed(&error)),
+    };
+    Err(Error::new(what, format!("{ended}: {}", words.trim())))
 }
