@@ -28,6 +28,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         takeover("t01_two_uplinks_at_once", with_two, two),
         takeover("t01_routes_of_each_kind_in_vpp", machine, routes),
         takeover("t01_pods_reach_a_taken_host", machine, pods),
+        takeover("t01_a_device_of_the_same_number_is_untouched", machine, same_number),
         takeover("t01_dry_run_changes_nothing", machine, dry_run),
         takeover("t01_refusals", machine, refusals),
         plain("t01_a_wrong_stanza_is_refused_with_words", wrong_stanza),
@@ -264,6 +265,33 @@ fn routes(machine: &Machine) -> Result<()> {
         ensure!(!shown.contains("hostnet"), "left in VPP:\n{shown}");
     }
     Ok(())
+}
+
+/// VPP's af-packet knows its netdev by number, and looks that up where VPP is.
+fn same_number(machine: &Machine) -> Result<()> {
+    let vpp = machine.vpp()?;
+    take(&vpp, "eth0", "")?;
+    let link = machine.parking()?.output("ip", &["-o", "link", "show", "eth0"])?;
+    let number = link.split(':').next().context("no number")?;
+    machine.host.ip(&format!(
+        "link add same index {number} type veth peer name same-peer
+         link set same up
+         link set same-peer up"
+    ))?;
+    let before = seen(machine)?;
+    vpp.all_quiet(
+        "set interface state host-eth0 down
+         set interface mtu packet 1300 host-eth0
+         set interface promiscuous on host-eth0
+         set interface state host-eth0 up
+         set interface promiscuous off host-eth0
+         set interface mtu packet 1450 host-eth0",
+    )?;
+    same(machine, &before, Exactness::Device)?;
+    release(&vpp, "eth0")?;
+    let shown = machine.host.output("ip", &["-d", "link", "show", "same"])?;
+    ensure!(shown.contains("promiscuity 0") && shown.contains("mtu 1500") && shown.contains(",UP"), "{shown}");
+    ping(&machine.host, addr::PEER4)
 }
 
 fn pods(machine: &Machine) -> Result<()> {

@@ -41,7 +41,7 @@ fn each(machine: &Machine, how: &str, one: One) -> Result<()> {
     for step in steps {
         checks.add(step, one(machine, &before, step, how));
         let now = std::fs::read_link(format!("/proc/{0}/task/{0}/ns/net", vpp.pid()))?;
-        checks.that(&format!("VPP's main thread is home after {step}"), now == home, &format!("{now:?}"));
+        checks.that(&format!("VPP's main thread is home after {step}"), now == home, &now.display().to_string());
         let left = interfaces(&vpp)?;
         checks.that(&format!("VPP's interfaces after {step}"), left == interfaces_before, &left.join(" "));
         // The lifetimes run on.

@@ -47,14 +47,15 @@ impl Instants {
         static COUNT: AtomicU64 = AtomicU64::new(1);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Self((now.as_nanos() as u64).wrapping_mul(2 * count + 1) | 1)
+        Self(u64::from(now.subsec_nanos()).wrapping_mul(2 * count + 1) | 1)
     }
 
     fn next(&mut self, within: Range<Duration>) -> Duration {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        let width = within.end.saturating_sub(within.start).as_nanos().max(1) as u64;
+        let width = within.end.saturating_sub(within.start).as_nanos();
+        let width = u64::try_from(width).unwrap_or(u64::MAX).max(1);
         within.start + Duration::from_nanos(self.0 % width)
     }
 }

@@ -1,6 +1,7 @@
 //! Issue "takeover", 6: a name that is taken meanwhile, what disappears under
 //! VPP, journals that cannot be written, uplinks out of the ordinary.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
@@ -15,7 +16,7 @@ use libtest_mimic::Trial;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::takeover_support::{
-    await_taken, bare, is_home, machine, refused, release, same, seen, take, takeover, taken, uplink_command, with_two,
+    await_taken, bare, is_home, machine, refused, release, same, seen, take, taken, takeover, uplink_command, with_two,
 };
 
 pub(crate) fn tests() -> Vec<Trial> {
@@ -41,16 +42,12 @@ pub(crate) fn tests() -> Vec<Trial> {
 fn name_is_taken(machine: &Machine) -> Result<()> {
     take(&*machine.vpp()?, "eth0", "")?;
     machine.vpp()?.kill()?;
-    machine.host.ip(
-        "link del eth0
-         link add eth0 type veth peer name eth0-other",
-    )?;
+    machine.host.ip("link del eth0
+         link add eth0 type veth peer name eth0-other")?;
     let vpp = machine.start()?;
     // Home under another name, which is told; the journal's words would take
     // the other device, so they are not followed blindly.
-    until("home under another name", secs(10), || {
-        machine.host.output("ip", &["link", "show", "eth0-1"]).map(Some)
-    })?;
+    until("home under another name", secs(10), || machine.host.output("ip", &["link", "show", "eth0-1"]).map(Some))?;
     // It is told when it has all that it had.
     let log = until("it is told", secs(10), || {
         let log = vpp.ctl("show logging")?;
@@ -165,7 +162,10 @@ fn home_deleted(machine: &Machine) -> Result<()> {
 }
 
 fn one_mac(machine: &Machine) -> Result<()> {
-    machine.host.ip(&format!("link set eth0 up\nlink set eth1 address {}\naddr add 192.0.2.10/24 dev eth0", addr::UPLINK_MAC))?;
+    machine.host.ip(&format!(
+        "link set eth0 up\nlink set eth1 address {}\naddr add 192.0.2.10/24 dev eth0",
+        addr::UPLINK_MAC
+    ))?;
     let before = seen(machine)?;
     let vpp = machine.vpp()?;
     for device in ["eth0", "eth1"] {
@@ -292,7 +292,9 @@ fn full(machine: &Machine) -> Result<()> {
     let said = vpp.ctl("hostnet release eth0")?;
     until("it is home", secs(10), || Ok(taken(&vpp, "eth0")?.is_none().then_some(())))
         .with_context(|| said.trim().to_owned())?;
-    machine.host.ip("route del 10.99.0.0/16\naddr del 192.0.2.99/24 dev eth0")
+    machine
+        .host
+        .ip("route del 10.99.0.0/16\naddr del 192.0.2.99/24 dev eth0")
         .context("what was added meanwhile has not come home")?;
     std::fs::remove_file(disk.0.join("ballast"))?;
     is_home(machine, &before)
@@ -323,7 +325,6 @@ fn damaged(machine: &Machine) -> Result<()> {
     ensure!(!file.exists(), "still there: {}", file.display());
     // By hand: the whole one back, and VPP started again.
     std::fs::write(&file, &whole)?;
-    use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600))?;
     vpp.kill()?;
     let vpp = machine.start()?;

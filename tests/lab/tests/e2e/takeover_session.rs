@@ -1,5 +1,6 @@
 //! Issue "takeover", 5: a TCP session of the host's goes on through all of it.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -9,6 +10,7 @@ use hostnet_lab::time::{millis, secs};
 use hostnet_lab::topology::addr;
 use libtest_mimic::Trial;
 
+use crate::support::reports;
 use crate::takeover_support::{await_taken, is_home, machine, release, seen, take, taken, takeover, with_workers};
 
 pub(crate) fn tests() -> Vec<Trial> {
@@ -16,6 +18,14 @@ pub(crate) fn tests() -> Vec<Trial> {
         takeover("t05_a_session_lives_through_all_of_it", machine, lives),
         takeover("t05_a_session_lives_with_two_workers", with_workers, lives),
     ]
+}
+
+/// Told where the suite's output goes, and kept with the reports.
+fn figure(line: &str) {
+    // Neither is worth a failure.
+    let _ = writeln!(std::io::stdout(), "{line}");
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(reports().join("figures.txt"));
+    let _ = file.and_then(|mut file| writeln!(file, "{line}"));
 }
 
 /// The host is without its network for milliseconds; TCP notices by its own
@@ -32,7 +42,7 @@ fn lives(machine: &Machine) -> Result<()> {
             let gap = session.longest_gap();
             let dark =
                 dark.map_or_else(String::new, |us| format!(", without network {}.{:03} ms", us / 1000, us % 1000));
-            println!("session over {family}, {what}: {} ms without data{dark}", gap.as_millis());
+            figure(&format!("session over {family}, {what}: {} ms without data{dark}", gap.as_millis()));
             ensure!(gap < limit, "{family}, {what}: nothing came for {gap:?}");
         }
         Ok(())
