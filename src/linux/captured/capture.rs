@@ -58,6 +58,9 @@ pub fn capture(netns: &NetnsFile, name: &IfName) -> Result<Captured, Error> {
 pub(super) fn read(socket: &mut Socket, index: u32) -> Result<Captured, Error> {
     let link = link::by_index(socket, index)?;
     let addresses = addresses(socket, index)?;
+    // Theirs are the lifetimes that count; the kernel may take its time for
+    // the rest, while somebody else holds its locks.
+    let taken_at = now();
     let nexthops = nexthops(socket, index)?;
     let ids: HashSet<u32> = nexthops.iter().filter_map(Nexthop::read).map(|nexthop| nexthop.id).collect();
     let views: Vec<Address> = addresses.iter().filter_map(Address::read).collect();
@@ -83,7 +86,7 @@ pub(super) fn read(socket: &mut Socket, index: u32) -> Result<Captured, Error> {
     let sysctls = sysctl::read(&link.name);
     let pci = link::pci(socket.fd(), &link.name);
     Ok(Captured {
-        taken_at: now(),
+        taken_at,
         addresses,
         nexthops,
         routes,

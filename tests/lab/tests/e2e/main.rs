@@ -30,7 +30,7 @@ use support::Backend;
 
 /// Tests that have nothing to do with the backend, or are to be run natively
 /// only: the run with the builtin backend has them.
-const ONCE: [&str; 9] = [
+const ONCE: [&str; 20] = [
     "lab_",
     "load_another_version",
     "load_with_0_workers_without",
@@ -40,6 +40,17 @@ const ONCE: [&str; 9] = [
     "m12_wrong_words",
     "m12_wrong_state_of_vpp",
     "m12_all_reasons",
+    "t01_taken_and_released_with",
+    "t01_taken_by_stanza_with",
+    "t01_two_uplinks",
+    "t01_routes_of_each",
+    "t01_dry_run",
+    "t01_refusals",
+    "t01_a_wrong_stanza",
+    "t02_",
+    "t04_",
+    "t05_a_session_lives_with",
+    "t06_",
 ];
 
 fn main() -> anyhow::Result<()> {
