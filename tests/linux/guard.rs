@@ -83,7 +83,7 @@ impl Lab {
             linux_if: name(),
             home: Netns::Path(own),
             home_ino: self.home.own.id().unwrap().1,
-            driver: Driver::AfPacket,
+            driver: Some(Driver::AfPacket),
             driver_reason: String::new(),
             no_iommu: false,
             parking: self.parking.clone(),

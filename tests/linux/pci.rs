@@ -137,7 +137,7 @@ impl Drop for Far {
 }
 
 #[test]
-#[ignore = "needs the cards of the emulated machine"]
+#[ignore = "run by the emulated machine: needs the cards of the emulated machine"]
 fn pci_vfio_takes_and_gives_back() {
     let cards = Cards::new();
     for wire in behind_iommu() {
@@ -165,7 +165,7 @@ fn pci_vfio_takes_and_gives_back() {
 }
 
 #[test]
-#[ignore = "needs the cards of the emulated machine"]
+#[ignore = "run by the emulated machine: needs the cards of the emulated machine"]
 fn pci_uio_takes_and_gives_back() {
     let cards = Cards::new();
     for wire in &WIRES {
@@ -186,7 +186,7 @@ fn pci_uio_takes_and_gives_back() {
 
 /// Where a run that was killed may have left it, made by hand.
 #[test]
-#[ignore = "needs the cards of the emulated machine"]
+#[ignore = "run by the emulated machine: needs the cards of the emulated machine"]
 fn pci_given_back_from_wherever_a_killed_run_left_it() {
     let cards = Cards::new();
     for wire in &WIRES {
@@ -220,7 +220,7 @@ fn pci_given_back_from_wherever_a_killed_run_left_it() {
 }
 
 #[test]
-#[ignore = "needs the cards of the emulated machine"]
+#[ignore = "run by the emulated machine: needs the cards of the emulated machine"]
 fn pci_comes_home_to_the_initial_namespace_and_is_found_where_it_was_moved_on() {
     let cards = Cards::new();
     for wire in &WIRES {
@@ -241,7 +241,7 @@ fn pci_comes_home_to_the_initial_namespace_and_is_found_where_it_was_moved_on() 
 }
 
 #[test]
-#[ignore = "needs the cards of the emulated machine"]
+#[ignore = "run by the emulated machine: needs the cards of the emulated machine"]
 fn pci_held_open_is_not_unbound_until_it_is_let_go() {
     let cards = Cards::new();
     for wire in behind_iommu() {
@@ -259,7 +259,7 @@ fn pci_held_open_is_not_unbound_until_it_is_let_go() {
 }
 
 #[test]
-#[ignore = "needs the cards of the emulated machine"]
+#[ignore = "run by the emulated machine: needs the cards of the emulated machine"]
 fn pci_unplugged_says_so_and_comes_back_when_plugged_in() {
     let cards = Cards::new();
     for wire in &WIRES {
@@ -286,7 +286,7 @@ fn pci_unplugged_says_so_and_comes_back_when_plugged_in() {
 }
 
 #[test]
-#[ignore = "needs the cards of the emulated machine"]
+#[ignore = "run by the emulated machine: needs the cards of the emulated machine"]
 fn pci_refusals_are_those_of_the_real_kernel() {
     let cards = Cards::new();
     let before = cards.facts(WIRES[0].card);

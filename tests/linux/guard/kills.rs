@@ -41,7 +41,7 @@ fn killed_at_any_instant_it_is_finished_by_the_next() {
         match lab.phase() {
             JournalPhase::Giving => half_way += 1,
             JournalPhase::Home => finished += 1,
-            JournalPhase::Taking | JournalPhase::Taken => {}
+            JournalPhase::Kept | JournalPhase::Taking | JournalPhase::Taken => {}
         }
         let (code, text) = lab.guard("restore");
         assert_eq!(code, 0, "round {round}, {until:?}, seed {seed}: {text}");

@@ -30,7 +30,7 @@ use support::Backend;
 
 /// Tests that have nothing to do with the backend, or are to be run natively
 /// only: the run with the builtin backend has them.
-const ONCE: [&str; 20] = [
+const ONCE: [&str; 21] = [
     "lab_",
     "load_another_version",
     "load_with_0_workers_without",
@@ -41,7 +41,8 @@ const ONCE: [&str; 20] = [
     "m12_wrong_state_of_vpp",
     "m12_all_reasons",
     "t01_taken_and_released_with",
-    "t01_taken_by_stanza_with",
+    "t01_taken_by_stanza",
+    "t01_what_changed",
     "t01_two_uplinks",
     "t01_routes_of_each",
     "t01_dry_run",

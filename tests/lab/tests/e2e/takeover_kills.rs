@@ -212,6 +212,12 @@ fn while_changing(machine: &Machine) -> Result<()> {
             }
             killer.join().map_err(|_| anyhow::anyhow!("panic"))?
         })?;
+        // The kernel makes it a moment after the address.
+        let last = format!("2001:db8:1::{}", (number + 99) % 100 + 100);
+        until("the last address has its local route", secs(3), || {
+            let shown = machine.host.output("ip", &["-6", "route", "show", "table", "local", &last, "dev", "eth0"])?;
+            Ok((!shown.trim().is_empty()).then_some(()))
+        })?;
         let expected = seen(machine)?.with_carrier(&before);
         ensure!(expected.same_as(&before, Exactness::Programs).is_err(), "nothing was changed");
         let has = start_again(machine, &expected).with_context(|| format!("kill {kill}, after {wait:?}"))?;

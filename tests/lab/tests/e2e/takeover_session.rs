@@ -47,21 +47,21 @@ fn lives(machine: &Machine) -> Result<()> {
         }
         Ok(())
     };
-    told("before", None, millis(500))?;
+    told("before", None, secs(2))?;
     let vpp = machine.vpp()?;
     let shown = take(&vpp, "eth0", "")?;
     let dark = shown["takeover"]["interruption_us"].as_u64().context("no interruption is shown")?;
     ensure!(Duration::from_micros(dark) < millis(1000), "{dark} us without network");
     let verbose = vpp.ctl("show hostnet verbose")?;
     ensure!(verbose.contains("interruption"), "the interruption is not shown: {verbose}");
-    told("taken", Some(dark), secs(3))?;
+    told("taken", Some(dark), secs(6))?;
     let said = release(&vpp, "eth0")?;
     ensure!(said.contains("ms without network"), "{said}");
-    told("released", None, secs(3))?;
+    told("released", None, secs(6))?;
     is_home(machine, &before)?;
 
     take(&vpp, "eth0", "")?;
-    told("taken again", None, secs(3))?;
+    told("taken again", None, secs(6))?;
     vpp.kill()?;
     let vpp = machine.start()?;
     await_taken(&vpp, "eth0")?;
