@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use once_cell::sync::Lazy;
 
 use crate::bridge::{MainEnd, bridge};
 use crate::cli::{self, Layout, Request, grammar};
@@ -81,6 +82,9 @@ struct Sleeper {
 
 static PLUGIN: MainCell<Option<Plugin>> = MainCell::new(None);
 
+/// What times are counted from.
+static BEGINNING: Lazy<Instant> = Lazy::new(Instant::now);
+
 /// A command that came while the plugin is at work further up on the stack.
 const BUSY: &str = "the plugin is busy";
 
@@ -129,7 +133,9 @@ impl Plugin {
     fn with_manager<R>(&mut self, main: &Main<'_>, f: impl FnOnce(&mut Manager, &mut Hands<'_>) -> R) -> R {
         self.helper.main_loop(main);
         let mut dataplane = Vpp { main, state: &mut self.state };
-        let now = || main.now();
+        // Not VPP's clock: it is the processor's, which VPP measures in its first
+        // seconds; seen there: hours for milliseconds.
+        let now = || BEGINNING.elapsed();
         let mut hands = Hands { vpp: &mut dataplane, kernel: &mut self.helper, now: &now };
         let result = f(&mut self.manager, &mut hands);
         self.helper.main_loop(main);

@@ -2,7 +2,6 @@
 
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::time::Duration;
 
 use vpp_sys as sys;
 
@@ -43,13 +42,6 @@ impl Main<'_> {
         // SAFETY: on the main thread, as VPP demands (vlib/threads.c).
         unsafe { sys::hns_barrier_sync(self.vm) };
         Barrier { main: self }
-    }
-
-    /// VPP's clock, since VPP's start.
-    pub fn now(&self) -> Duration {
-        // SAFETY: reads the clock of this thread's vm.
-        let seconds = unsafe { sys::hns_time_now(self.vm) };
-        Duration::try_from_secs_f64(seconds).unwrap_or_default()
     }
 }
 

@@ -87,9 +87,3 @@ hns_wake (vlib_main_t *vm, u32 node_index)
 {
   vlib_process_signal_event (vm, node_index, HNS_WAKE, 0);
 }
-
-f64
-hns_time_now (vlib_main_t *vm)
-{
-  return vlib_time_now (vm);
-}

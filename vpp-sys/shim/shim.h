@@ -53,7 +53,6 @@ int hns_in_process (vlib_main_t *vm);
 u32 hns_current_process (vlib_main_t *vm);
 void hns_wait (vlib_main_t *vm);
 void hns_wake (vlib_main_t *vm, u32 node_index);
-f64 hns_time_now (vlib_main_t *vm);
 
 /* file.c */
 typedef void (*hns_file_fn) (u64 private_data);

@@ -65,11 +65,11 @@ fn lives(machine: &Machine) -> Result<()> {
     vpp.kill()?;
     let vpp = machine.start()?;
     await_taken(&vpp, "eth0")?;
-    told("after SIGKILL and a new start", None, secs(8))?;
+    told("after SIGKILL and a new start", None, secs(20))?;
     vpp.stop()?;
     let vpp = machine.start()?;
     ensure!(taken(&vpp, "eth0")?.is_none(), "taken although VPP had ended in good order");
-    told("after SIGTERM", None, secs(8))?;
+    told("after SIGTERM", None, secs(20))?;
     is_home(machine, &before)?;
     for (family, session) in sessions {
         let bytes: u64 = session.finish().with_context(|| family.to_owned())?;
