@@ -163,6 +163,10 @@ fn with<R>(main: &Main<'_>, f: impl FnOnce(&mut Plugin) -> R) -> Option<R> {
 // ===== the process =====
 
 fn run_process(main: &Main<'_>) -> Option<Duration> {
+    // VPP tells us of each deletion, for which the plugin is not in use here.
+    for unplugged in with(main, |plugin| plugin.state.unplugged()).unwrap_or_default() {
+        unplugged.delete(&main.barrier());
+    }
     with(main, |plugin| {
         plugin.start(main);
         // Before the orders: a dead helper's last word comes before a new one.

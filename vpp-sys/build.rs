@@ -10,7 +10,7 @@ const PREFIXES: [&str; 3] = ["/usr", "/usr/local", "/opt/vpp"];
 /// Proof that a prefix holds VPP's development files.
 const HEADER: &str = "include/vlib/vlib.h";
 
-const SHIMS: [&str; 14] = [
+const SHIMS: [&str; 15] = [
     "buffer",
     "cli",
     "driver",
@@ -25,6 +25,7 @@ const SHIMS: [&str; 14] = [
     "process",
     "punt",
     "uplink",
+    "vfio",
 ];
 
 fn main() {

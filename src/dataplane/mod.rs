@@ -18,6 +18,7 @@ use crate::engine::{Step, faults};
 use crate::model::{Backend, MacAddr};
 use crate::nodes;
 use crate::vpp::{Barrier, Main, NO_INTERFACE, driver, feature, interface, neighbor, punt, tap_plugin};
+pub use taken::Unplugged;
 
 /// What VPP has for the uplinks.
 #[derive(Debug, Default)]
@@ -111,6 +112,11 @@ impl State {
         self.living_tap(id).ok_or_else(|| "the tap is gone".to_owned())
     }
 
+    /// The interfaces whose cards are being unplugged.
+    pub fn unplugged(&self) -> Vec<Unplugged> {
+        self.uplinks.iter().filter_map(|uplink| uplink.taken.as_ref()?.unplugged()).collect()
+    }
+
     /// VPP is deleting an interface, the barrier is held. Whatever would point
     /// to it afterwards is undone here and now; the rest follows in the plan's
     /// own order. `lenders` are the uplinks with their interface.
@@ -174,6 +180,7 @@ impl Dataplane for Vpp<'_> {
         let ours = self.state.redirects();
         Prospects {
             drivers: taken::drivers(self.main),
+            pci_refusals: taken::no_rings(self.main).into_iter().collect(),
             tap_plugin: tap_plugin::is_loaded(self.main),
             refusals: inspect::refusals_of_all(self.main, &ours),
         }

@@ -5,7 +5,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::uplink::{self, Configured, Wanted};
 use crate::engine::{Driver, Plan, Takeover};
-use crate::vpp::uplink::{Created, af_packet, create_virtio, create_vmxnet3, delete_virtio, delete_vmxnet3};
+pub(super) use crate::vpp::uplink::no_rings;
+use crate::vpp::uplink::{
+    Created, Vfio, af_packet, create_virtio, create_vmxnet3, delete_virtio, delete_vmxnet3, make_room_for_rings,
+};
 use crate::vpp::{Barrier, Main, namespace, uplink as drivers_of};
 
 /// Routes that are added or removed before the next look at what is left.
@@ -20,6 +23,8 @@ pub(super) struct Taken {
     driver: Option<Driver>,
     /// The namespace that its netdev is in, if it has one.
     netns: Option<OwnedFd>,
+    /// Our hold on the card, where VPP reaches it by VFIO.
+    vfio: Option<Vfio>,
     configured: Configured,
     /// Somebody deleted the interface: there is nothing left to undo on it.
     pub(super) gone: bool,
@@ -28,6 +33,32 @@ pub(super) struct Taken {
 impl Taken {
     fn netns(&self) -> Option<BorrowedFd<'_>> {
         self.netns.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Itself, when the kernel wants its card back.
+    pub(super) fn unplugged(&self) -> Option<Unplugged> {
+        let wanted = !self.gone && self.vfio.as_ref().is_some_and(Vfio::is_wanted);
+        let driver = self.driver.filter(|_| wanted)?;
+        Some(Unplugged { sw_if_index: self.sw_if_index, name: self.name.clone(), driver })
+    }
+}
+
+/// An interface whose card is being unplugged: whoever does it waits until
+/// VPP has let go.
+#[derive(Debug)]
+pub struct Unplugged {
+    sw_if_index: u32,
+    name: String,
+    driver: Driver,
+}
+
+impl Unplugged {
+    /// Delete VPP's interface, as a user would: the rest follows from that.
+    pub fn delete(self, barrier: &Barrier<'_>) {
+        log::warn!("the card of {} is being unplugged", self.name);
+        if let Err(reason) = delete_from_card(barrier, self.driver, self.sw_if_index) {
+            log::error!("{reason}");
+        }
     }
 }
 
@@ -62,12 +93,12 @@ pub(super) fn make(
     if !refusals.is_empty() {
         return Err(refusals.join("; "));
     }
-    let Created { sw_if_index, name } = match takeover.driver {
+    let (Created { sw_if_index, name }, vfio) = match takeover.driver {
         Some(driver) => create(barrier, driver, takeover, netns.as_ref().map(AsFd::as_fd))?,
-        None => Created { sw_if_index: plan.uplink, name: plan.uplink_name.clone() },
+        None => (Created { sw_if_index: plan.uplink, name: plan.uplink_name.clone() }, None),
     };
     let configured = Configured::default();
-    *slot = Some(Taken { sw_if_index, name, driver: takeover.driver, netns, configured, gone: false });
+    *slot = Some(Taken { sw_if_index, name, driver: takeover.driver, netns, vfio, configured, gone: false });
     configure(barrier, slot, plan, &wanted).map_err(|reason| match unmake(barrier, slot, plan) {
         Ok(()) => reason,
         Err(again) => format!("{reason}; {again}"),
@@ -97,26 +128,66 @@ pub(super) fn unmake(barrier: &Barrier<'_>, slot: &mut Option<Taken>, plan: &Pla
         // VPP tells us of the deletion inside, for which the state is in use.
         delete(barrier, taken, plan)?;
     }
-    *slot = None;
+    // Only now does nobody in VPP use the card any more.
+    if let Some(vfio) = slot.take().and_then(|taken| taken.vfio) {
+        vfio.leave(barrier);
+    }
     Ok(())
 }
+
+type Made = (Created, Option<Vfio>);
 
 fn create(
     barrier: &Barrier<'_>,
     driver: Driver,
     takeover: &Takeover,
     netns: Option<BorrowedFd<'_>>,
-) -> Result<Created, String> {
+) -> Result<Made, String> {
     if netns.is_none() && !driver.takes_pci() {
         return Err("the helper parked no device".to_owned());
     }
+    let netdev = || {
+        namespace::within(barrier, netns, || af_packet::create(barrier, &takeover.linux_if, takeover.captured.link.mac))
+    };
     let pci = || takeover.captured.pci.as_ref().map(|pci| pci.address.as_str()).ok_or("it is not on the PCI bus");
     match driver {
-        Driver::AfPacket => namespace::within(barrier, netns, || {
-            af_packet::create(barrier, &takeover.linux_if, takeover.captured.link.mac)
-        }),
-        Driver::Virtio => create_virtio(barrier, pci()?),
-        Driver::Vmxnet3 => create_vmxnet3(barrier, pci()?),
+        Driver::AfPacket => Ok((netdev()?, None)),
+        Driver::Virtio | Driver::Vmxnet3 => create_on_card(barrier, driver, takeover, pci()?),
+    }
+}
+
+fn create_on_card(barrier: &Barrier<'_>, driver: Driver, takeover: &Takeover, pci: &str) -> Result<Made, String> {
+    // Before the card is mapped, and its rings with the rest.
+    make_room_for_rings(barrier)?;
+    // VPP's virtio gives its cards physical addresses too, but those that it
+    // can drive do their DMA past the IOMMU.
+    let physical = driver == Driver::Vmxnet3;
+    let by_vfio = takeover.kernel_driver.as_deref() == Some("vfio-pci");
+    let mut vfio = by_vfio.then(|| Vfio::hold(barrier, pci, physical)).transpose()?;
+    let made = match driver {
+        Driver::Vmxnet3 => create_vmxnet3(barrier, pci),
+        _ => create_virtio(barrier, pci),
+    };
+    let mapped = match (&made, &mut vfio) {
+        (Ok(_), Some(vfio)) => vfio.made(barrier, physical),
+        _ => Ok(()),
+    };
+    match (made, mapped) {
+        (Ok(created), Ok(())) => Ok((created, vfio)),
+        (made, mapped) => {
+            let gone = made.as_ref().map_or(Ok(()), |created| delete_from_card(barrier, driver, created.sw_if_index));
+            if let Some(vfio) = vfio {
+                vfio.leave(barrier);
+            }
+            Err([made.map(|_| ()), mapped, gone].into_iter().filter_map(Result::err).collect::<Vec<_>>().join("; "))
+        }
+    }
+}
+
+fn delete_from_card(barrier: &Barrier<'_>, driver: Driver, sw_if_index: u32) -> Result<(), String> {
+    match driver {
+        Driver::Vmxnet3 => delete_vmxnet3(barrier, sw_if_index),
+        _ => delete_virtio(barrier, sw_if_index),
     }
 }
 
@@ -126,8 +197,7 @@ fn delete(barrier: &Barrier<'_>, taken: &Taken, plan: &Plan) -> Result<(), Strin
         (Some(Driver::AfPacket), Some(takeover)) => {
             namespace::within(barrier, taken.netns(), || af_packet::delete(barrier, &takeover.linux_if))
         }
-        (Some(Driver::Virtio), _) => delete_virtio(barrier, taken.sw_if_index),
-        (Some(Driver::Vmxnet3), _) => delete_vmxnet3(barrier, taken.sw_if_index),
-        (Some(Driver::AfPacket), None) => Err("the plan takes nothing".to_owned()),
+        (Some(driver), _) if driver.takes_pci() => delete_from_card(barrier, driver, taken.sw_if_index),
+        _ => Err("the plan takes nothing".to_owned()),
     }
 }

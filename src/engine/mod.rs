@@ -20,7 +20,7 @@ pub use ops::{Command, LinuxFacts, Output, Report, SubmitError};
 pub use plan::{EnableRequest, MTU_MAX, MTU_MIN, NO_SW_IF_INDEX, Plan, Refusals, TapChoice, UplinkFacts, UplinkId};
 pub use step::{LinuxStep, Origin, Step, VppStep};
 pub use takeover::{
-    Driver, DriverChoice, GUARD, Identity, JOURNAL_DIR, Kept, PARKING_NETNS, Prospects, Recovery, Startup, Survey,
-    Takeover, UplinkRequest,
+    Driver, DriverChoice, GUARD, Identity, JOURNAL_DIR, Kept, PARKING_NETNS, PciWay, Prospects, Recovery, Startup,
+    Survey, Takeover, UplinkRequest,
 };
 pub use view::{HelperView, JournalView, NotTakenView, PanicsView, StepView, TakeoverView, UplinkView, View};

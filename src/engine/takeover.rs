@@ -188,6 +188,8 @@ pub struct Kept {
 pub struct Prospects {
     /// The drivers that are loaded.
     pub drivers: Vec<Driver>,
+    /// Every reason of VPP's against a driver that takes the PCI device.
+    pub pci_refusals: Vec<String>,
     /// Whether VPP's tap plugin is loaded.
     pub tap_plugin: bool,
     /// Every reason on VPP's side against one more uplink.
@@ -209,10 +211,22 @@ pub struct Survey {
     pub usage: Vec<String>,
     /// Every reason against taking it at all.
     pub refusals: Vec<String>,
-    /// Every reason against a driver that takes the PCI device.
-    pub pci_refusals: Vec<String>,
+    /// How the drivers that take the PCI device would come to it; none where
+    /// there is no such device.
+    pub pci: Vec<PciWay>,
     /// What Linux says to the host's device.
     pub linux: LinuxFacts,
+}
+
+/// How one of VPP's drivers would come to a PCI device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PciWay {
+    /// VPP's driver.
+    pub driver: Driver,
+    /// The kernel's driver that hands the device to VPP.
+    pub kernel_driver: String,
+    /// Every reason against it.
+    pub refusals: Vec<String>,
 }
 
 /// What became of an interface that a VPP that died had taken.
@@ -241,8 +255,9 @@ pub struct Takeover {
     pub driver: Option<Driver>,
     /// Why that driver.
     pub driver_reason: String,
-    /// vfio may be used without an IOMMU.
-    pub no_iommu: bool,
+    /// The kernel's driver that hands the PCI device to VPP, where VPP's driver
+    /// takes that.
+    pub kernel_driver: Option<String>,
     /// Name of the namespace that a netdev is parked in.
     pub parking: String,
     /// Directory of the journal.
@@ -295,7 +310,7 @@ impl Takeover {
             home_ino: survey.home_ino,
             driver: Some(driver),
             driver_reason,
-            no_iommu: request.no_iommu,
+            kernel_driver: survey.pci.into_iter().find(|way| way.driver == driver).map(|way| way.kernel_driver),
             parking: startup.netns.clone(),
             journal: startup.journal.clone(),
             guard: startup.guard.clone(),
@@ -333,7 +348,7 @@ impl Takeover {
             home_ino: kept.home_ino,
             driver: None,
             driver_reason: "VPP's interface is of your own commands".to_owned(),
-            no_iommu: false,
+            kernel_driver: None,
             parking: startup.netns.clone(),
             journal: startup.journal.clone(),
             captured: Arc::clone(&kept.captured),
@@ -364,7 +379,8 @@ impl Takeover {
         let _ = match &self.captured.pci {
             Some(pci) if self.takes_pci() => {
                 let driver = pci.driver.as_deref().unwrap_or("none");
-                writeln!(out, "  PCI device {} off its kernel driver {driver}", pci.address)
+                let next = self.kernel_driver.as_deref().unwrap_or("none");
+                writeln!(out, "  PCI device {} from its kernel driver {driver} to {next}", pci.address)
             }
             _ if self.driver.is_none() => writeln!(out, "  what Linux had on {}, kept at VPP's start", link.name),
             _ => writeln!(out, "  {} moves to namespace {}", link.name, self.parking),
@@ -413,8 +429,13 @@ fn choose_driver(choice: DriverChoice, survey: &Survey, prospects: &Prospects) -
         match &survey.captured.pci {
             _ if !driver.takes_pci() => None,
             None => Some(format!("{name} is not on the PCI bus")),
-            Some(_) if survey.pci_refusals.is_empty() => None,
-            Some(_) => Some(survey.pci_refusals.join("; ")),
+            Some(pci) => {
+                let way = survey.pci.iter().find(|way| way.driver == driver);
+                let Some(way) = way else { return Some(format!("PCI device {} cannot be looked at", pci.address)) };
+                let reasons: Vec<&str> =
+                    way.refusals.iter().chain(&prospects.pci_refusals).map(String::as_str).collect();
+                (!reasons.is_empty()).then(|| reasons.join("; "))
+            }
         }
     };
     match choice {

@@ -173,14 +173,6 @@ pub fn may_be_recovered(journal: &Journal) -> bool {
     !owner::is_alive(&journal.owner)
 }
 
-/// The driver that a device is given for VPP: VPP's own drivers of PCI cards
-/// reach them by vfio.
-const VFIO_PCI: &str = "vfio-pci";
-
-fn is_pci(device: &TakenDevice) -> bool {
-    matches!(device, TakenDevice::Pci { .. })
-}
-
 fn is_taken_name(error: &Error) -> bool {
     error.errno() == Some(Errno::EEXIST)
 }

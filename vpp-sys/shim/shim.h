@@ -229,6 +229,22 @@ void hns_dev_create (vlib_main_t *vm, const char *id, const char *driver, const 
 		     hns_created_t *out);
 void hns_dev_delete (vlib_main_t *vm, const char *id, hns_created_t *out);
 
+/* vfio.c: VFIO beside VPP's own use of it */
+typedef struct
+{
+  int fd;
+  int no_iommu;
+  u8 error[256];
+} hns_vfio_t;
+uword hns_physmem_chunk (vlib_main_t *vm);
+int hns_physmem_can_hold (vlib_main_t *vm, uword size);
+int hns_vfio_group_of (u32 address);
+int hns_vfio_users (int group);
+void hns_vfio_open (u32 address, hns_vfio_t *out);
+void hns_vfio_leave (int group, int users);
+int hns_vfio_event (int fd, u32 index, int event);
+int hns_vfio_map_physical (vlib_main_t *vm);
+
 /* driver.c: the device class of our own TAP driver */
 typedef struct
 {

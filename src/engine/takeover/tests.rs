@@ -51,13 +51,19 @@ pub(in crate::engine) fn survey(kernel: Option<&str>, pci_refusals: &[&str]) -> 
         kept: Vec::new(),
         usage: Vec::new(),
         refusals: Vec::new(),
-        pci_refusals: pci_refusals.iter().map(|text| (*text).to_owned()).collect(),
+        pci: [Driver::Virtio, Driver::Vmxnet3]
+            .map(|driver| PciWay {
+                driver,
+                kernel_driver: "vfio-pci".to_owned(),
+                refusals: pci_refusals.iter().map(|text| (*text).to_owned()).collect(),
+            })
+            .to_vec(),
         linux: LinuxFacts::default(),
     }
 }
 
 fn all() -> Prospects {
-    Prospects { drivers: Driver::ALL.to_vec(), tap_plugin: true, refusals: Vec::new() }
+    Prospects { drivers: Driver::ALL.to_vec(), pci_refusals: Vec::new(), tap_plugin: true, refusals: Vec::new() }
 }
 
 fn auto(survey: &Survey, prospects: &Prospects) -> Result<Driver, String> {

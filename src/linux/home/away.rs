@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use parking_lot::Mutex;
 
 use super::super::captured;
-use super::{FAR_INDEX, FORESEEN, PATIENCE, VFIO_PCI, bring_home, is_pci, note_recalled, owner, parking};
+use super::{FAR_INDEX, FORESEEN, PATIENCE, bring_home, note_recalled, owner, parking};
 use crate::engine::journal::{HomeNetns, Journal, JournalName, JournalPhase, JournalTap, TakenDevice};
 use crate::engine::{Plan, Takeover};
 use crate::linux::client::Netlink;
@@ -130,11 +130,11 @@ pub(super) fn journal(
 }
 
 fn device(takeover: &Takeover) -> TakenDevice {
-    match &takeover.captured.pci {
-        Some(pci) if takeover.takes_pci() => TakenDevice::Pci {
+    match (&takeover.captured.pci, &takeover.kernel_driver) {
+        (Some(pci), Some(taken_driver)) => TakenDevice::Pci {
             address: pci.address.clone(),
             original_driver: pci.driver.clone(),
-            taken_driver: VFIO_PCI.to_owned(),
+            taken_driver: taken_driver.clone(),
         },
         _ => TakenDevice::Netdev {
             parking: takeover.parking.clone(),
@@ -168,18 +168,16 @@ pub fn strike(takeover: &Takeover) -> Result<(), Error> {
 pub fn take(takeover: &Takeover) -> Result<Option<NetnsFile>, Error> {
     let held = Held::open(takeover)?;
     let mut journal = held.must()?;
-    let taken = if is_pci(&journal.device) { take_pci(takeover).map(|()| None) } else { park(takeover).map(Some) };
+    let taken = match &journal.device {
+        TakenDevice::Pci { address, taken_driver, .. } => {
+            PciBus::new().take(address, taken_driver, PATIENCE).map(|_| None)
+        }
+        TakenDevice::Netdev { .. } => park(takeover).map(Some),
+    };
     taken.map_err(|error| match bring_home(&held.dir, &held.lock, &mut journal) {
         Ok(_) => error,
         Err(second) => error.and(&second),
     })
-}
-
-fn take_pci(takeover: &Takeover) -> Result<(), Error> {
-    let Some(pci) = &takeover.captured.pci else {
-        return Err(Error::new(format!("take {}", takeover.linux_if), "it is not on the PCI bus"));
-    };
-    PciBus::new().take(&pci.address, VFIO_PCI, PATIENCE).map(drop)
 }
 
 /// Move the device into the parking namespace and set it up there as VPP needs

@@ -4,8 +4,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{PATIENCE, VFIO_PCI, guard, parking, recover};
-use crate::engine::{LinuxFacts, Startup, Survey, UplinkRequest};
+use super::{PATIENCE, guard, parking, recover};
+use crate::engine::{LinuxFacts, PciWay, Startup, Survey, UplinkRequest};
 use crate::linux::captured;
 use crate::linux::client::Netlink;
 use crate::linux::error::Error;
@@ -55,7 +55,7 @@ pub fn survey(request: &UplinkRequest, startup: &Startup) -> Result<Survey, Erro
     // The device itself has its name now; another's it must not have.
     let other_name = request.enable.host_if.as_ref().filter(|other| *other != name);
     let linux: LinuxFacts = probe(home, other_name);
-    let pci_refusals = pci_refusals(&captured, request.no_iommu);
+    let pci = pci_ways(&captured, request.no_iommu)?;
     let (config, kept) = captured::host_config(&captured);
     Ok(Survey {
         home_ino: netns.id()?.1,
@@ -64,7 +64,7 @@ pub fn survey(request: &UplinkRequest, startup: &Startup) -> Result<Survey, Erro
         kept,
         usage: usage_of(&netns, name)?,
         refusals,
-        pci_refusals,
+        pci,
         linux,
     })
 }
@@ -102,11 +102,8 @@ fn parking_has(startup: &Startup, captured: &Captured) -> Result<Option<String>,
     }))
 }
 
-fn pci_refusals(captured: &Captured, no_iommu: bool) -> Vec<String> {
-    let Some(pci) = &captured.pci else { return Vec::new() };
+fn pci_ways(captured: &Captured, no_iommu: bool) -> Result<Vec<PciWay>, Error> {
+    let Some(pci) = &captured.pci else { return Ok(Vec::new()) };
     let bus = PciBus::new();
-    match bus.facts(&pci.address) {
-        Ok(facts) => bus.refusals(&facts, VFIO_PCI, no_iommu),
-        Err(error) => vec![error.to_string()],
-    }
+    Ok(bus.ways(&bus.facts(&pci.address)?, no_iommu))
 }

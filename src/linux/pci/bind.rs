@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -165,18 +164,12 @@ impl PciBus {
         if !is_name(&module.replace(':', "_")) {
             return Err(Error::new(what, "it is no name of a module"));
         }
-        let output = Command::new(&self.modprobe)
-            .arg(module)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .output()
-            .map_err(|error| Error::io(format!("{what}: run {}", self.modprobe.display()), &error))?;
-        if output.status.success() {
-            return Ok(());
+        let said = self.modprobe(&[module]).map_err(|error| Error::io(what.clone(), &error))?;
+        match (said.success, said.errors.as_str()) {
+            (Some(true), _) | (None, "") => Ok(()),
+            (_, "") => Err(Error::new(what, "modprobe failed")),
+            (_, errors) => Err(Error::new(what, errors)),
         }
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.trim();
-        Err(Error::new(what, if said.is_empty() { output.status.to_string() } else { said.to_owned() }))
     }
 
     /// The file by which a process opens the device of that driver.

@@ -7,11 +7,13 @@
 
 mod bind;
 mod facts;
+mod modprobe;
 mod netdev;
 mod refusals;
 #[cfg(test)]
 mod tests;
 mod wait;
+mod ways;
 
 use std::fs;
 use std::path::{Path, PathBuf};

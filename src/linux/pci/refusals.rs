@@ -1,8 +1,6 @@
 //! Why a PCI device cannot be handed to a driver, in words that say what to
 //! do. Looks only.
 
-use std::process::{Command, Stdio};
-
 use super::{PciBus, PciFacts, UIO_PCI_GENERIC, VFIO_PCI, text};
 
 /// The top byte of a network controller's class (PCI Code and ID Assignment).
@@ -79,7 +77,7 @@ impl PciBus {
     }
 
     /// Why VFIO's mode without an IOMMU is not to be had.
-    fn no_iommu_off(&self) -> Option<String> {
+    pub(super) fn no_iommu_off(&self) -> Option<String> {
         const PARAMETER: &str = "sys/module/vfio/parameters/enable_unsafe_noiommu_mode";
         match text(&self.path(PARAMETER)).as_deref() {
             Some("Y" | "1") => None,
@@ -105,14 +103,9 @@ impl PciBus {
         if !is_name(driver) {
             return Some(format!("'{driver}' is no name of a driver"));
         }
-        let tried = Command::new(&self.modprobe)
-            .args(["--dry-run", "--quiet", driver])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        match tried {
-            Ok(status) if status.success() => None,
+        match self.modprobe(&["--show-depends", "--quiet", driver]) {
+            // One line for each file that it would load.
+            Ok(said) if said.success != Some(false) && !said.output.is_empty() => None,
             Ok(_) => Some(format!("the kernel has no driver {driver}, and no module of that name is installed")),
             Err(error) => Some(format!(
                 "the kernel has no driver {driver}, and {} cannot be run to load it: {error}",

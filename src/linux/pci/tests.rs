@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::{PciBus, UIO_PCI_GENERIC, VFIO_PCI, is_address, link_name};
+use crate::engine::Driver;
 use crate::linux::error::Error;
 use crate::model::PciDevice;
 
@@ -311,4 +312,44 @@ fn who_holds_the_device_is_named_and_it_is_not_unbound_from_under_him() {
         bus.give_driver_back(&Tree::original(), Instant::now() + Duration::from_secs(20)).unwrap();
     });
     assert_eq!(tree.state(), (Some("virtio-pci".to_owned()), None));
+}
+
+#[test]
+fn each_of_vpps_drivers_has_its_way_to_its_own_cards_alone() {
+    let tree = Tree::new("ways");
+    tree.group("12", &[CARD]);
+    let bus = tree.bus();
+    let way = |no_iommu, driver| {
+        let ways = bus.ways(&bus.facts(CARD).unwrap(), no_iommu);
+        let way = ways.into_iter().find(|way| way.driver == driver).unwrap();
+        (way.kernel_driver, way.refusals.join("\n"))
+    };
+    assert_eq!(way(false, Driver::Virtio), (VFIO_PCI.to_owned(), String::new()));
+    assert!(way(false, Driver::Vmxnet3).1.contains("is no vmxnet3 card"));
+    // Bit 33, counted from the left.
+    let features = format!("{}1{}", "0".repeat(33), "0".repeat(30));
+    tree.put(&format!("{}/virtio3/features", Tree::real(CARD)), &features);
+    assert!(way(false, Driver::Virtio).1.contains("iommu_platform=off"));
+    tree.put(&format!("{}/virtio3/features", Tree::real(CARD)), &"1".repeat(33));
+    tree.put(&format!("{}/vendor", Tree::real(CARD)), "0x15ad\n");
+    tree.put(&format!("{}/device", Tree::real(CARD)), "0x07b0\n");
+    assert_eq!(way(false, Driver::Vmxnet3), (VFIO_PCI.to_owned(), String::new()));
+    assert!(way(false, Driver::Virtio).1.contains("is no virtio card"));
+}
+
+#[test]
+fn without_an_iommu_virtio_goes_by_uio_where_vfio_has_no_such_mode() {
+    let tree = Tree::new("ways-without");
+    let bus = tree.bus();
+    let virtio = |no_iommu| {
+        let way = bus.ways(&bus.facts(CARD).unwrap(), no_iommu).remove(0);
+        (way.kernel_driver, way.refusals.join("\n"))
+    };
+    assert!(virtio(false).1.contains("'no-iommu'"));
+    // VPP would end for want of them.
+    assert!(virtio(true).1.contains("has no I/O ports"));
+    tree.put(&format!("{}/resource0", Tree::real(CARD)), "");
+    assert_eq!(virtio(true), (UIO_PCI_GENERIC.to_owned(), String::new()));
+    tree.put("sys/module/vfio/parameters/enable_unsafe_noiommu_mode", "Y\n");
+    assert_eq!(virtio(true), (VFIO_PCI.to_owned(), String::new()));
 }

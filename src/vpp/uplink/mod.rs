@@ -4,6 +4,7 @@
 
 pub mod af_packet;
 mod pci;
+mod vfio;
 pub mod vnet_dev;
 
 use std::ffi::CStr;
@@ -11,6 +12,7 @@ use std::ffi::CStr;
 use vpp_sys as sys;
 
 pub use pci::{create_virtio, create_vmxnet3, delete_virtio, delete_vmxnet3};
+pub use vfio::{Vfio, make_room_for_rings, no_rings};
 
 use super::{Main, cli};
 

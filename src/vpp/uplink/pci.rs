@@ -16,7 +16,7 @@ pub(super) const CREATE_VMXNET3: &CStr = c"create interface vmxnet3";
 const DELETE_VMXNET3: &CStr = c"delete interface vmxnet3";
 
 /// A PCI address as VPP has it; `text` is as in sysfs, such as `0000:d8:0a.0`.
-fn address(_main: &Main<'_>, text: &str) -> Result<u32, String> {
+pub(super) fn address(_main: &Main<'_>, text: &str) -> Result<u32, String> {
     let wrong = || format!("'{text}' is not a PCI address; write it as 0000:d8:0a.0");
     let c_text = CString::new(text).map_err(|_| wrong())?;
     let mut address = 0;

@@ -79,7 +79,12 @@ impl Dataplane for FakeVpp {
     }
 
     fn prospects(&mut self, _: &[Arc<Plan>]) -> Prospects {
-        Prospects { drivers: Driver::ALL.to_vec(), tap_plugin: true, refusals: self.prospect_refusals.clone() }
+        Prospects {
+            drivers: Driver::ALL.to_vec(),
+            pci_refusals: Vec::new(),
+            tap_plugin: true,
+            refusals: self.prospect_refusals.clone(),
+        }
     }
 
     fn interface(&self, id: UplinkId) -> Option<(u32, String)> {
