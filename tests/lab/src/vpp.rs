@@ -58,6 +58,10 @@ pub struct Config {
     pub exec: Option<String>,
     /// A program, with its arguments, that VPP is started by.
     pub wrapper: Vec<String>,
+    /// Buffers in huge pages, which VPP's drivers of PCI cards need: with small
+    /// ones VPP cannot allocate a ring (its default arena takes the page size of
+    /// the first one).
+    pub huge_pages: bool,
     /// Size of the main heap, `256M` when not given.
     pub heap: Option<String>,
 }
@@ -246,7 +250,8 @@ fn startup(dir: &Path, tag: &str, plugins: &Path, config: &Config) -> String {
     let _ = writeln!(text, "}}");
     // No huge pages: any machine will do.
     let _ = writeln!(text, "memory {{ main-heap-size {heap} main-heap-page-size 4k }}");
-    let _ = writeln!(text, "buffers {{ buffers-per-numa 8192 page-size 4k }}");
+    let page_size = if config.huge_pages { "default-hugepage" } else { "4k" };
+    let _ = writeln!(text, "buffers {{ buffers-per-numa 8192 page-size {page_size} }}");
     let _ = writeln!(text, "statseg {{ socket-name {dir}/stats.sock size 64M page-size 4k }}");
     let _ = writeln!(text, "api-segment {{ prefix {tag} }}");
     let _ = writeln!(text, "logging {{ default-log-level debug default-syslog-log-level disabled }}");

@@ -3,6 +3,7 @@
 //! Each test has a lab of its own. The names begin with the number of the
 //! promise that they prove; `HOSTNET_TAP` chooses the backend.
 
+mod cards;
 mod faults;
 mod harness;
 mod inputs;
@@ -78,6 +79,7 @@ fn main() -> anyhow::Result<()> {
         takeover_faults::tests(),
         takeover_session::tests(),
         takeover_odd::tests(),
+        cards::tests(),
     ];
     let mut tests: Vec<Trial> = tests.into_iter().flatten().collect();
     if Backend::of_this_run() == Backend::Vhost {
