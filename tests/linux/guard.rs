@@ -85,7 +85,7 @@ impl Lab {
             home_ino: self.home.own.id().unwrap().1,
             driver: Some(Driver::AfPacket),
             driver_reason: String::new(),
-            no_iommu: false,
+            kernel_driver: None,
             parking: self.parking.clone(),
             journal: self.path(),
             guard: None,
