@@ -81,9 +81,9 @@ fn a_guard_with_and_without_its_place() {
         "guard bin/guard",
         "guard 'bin/guard' is not an absolute path; write it as /usr/sbin/hostnet-guard, or leave it out",
     );
-    refused("guard guard", "'guard' is given twice");
-    refused("guard /a guard /b", "'guard' is given twice");
-    refused("guard { }", "'{' has no place here");
+    refused("guard guard", "'guard' is given twice; give it once");
+    refused("guard /a guard /b", "'guard' is given twice; give it once");
+    refused("guard { }", "'{' has no place here; only 'uplink <linux-interface>' has braces behind it");
 }
 
 #[test]

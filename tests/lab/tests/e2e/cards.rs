@@ -228,7 +228,13 @@ fn unplug(bench: &Bench, vpp: &Vpp, before: &str) -> Result<()> {
         Ok(Some(()))
     })?;
     std::fs::write("/sys/bus/pci/rescan", "1")?;
-    until("it is home again", secs(6), || bench.is_home(before).map(Some)).with_context(|| vpp.last_words())
+    until("it is home again", secs(3), || {
+        // The record of it stays, with nothing left to undo.
+        let shown = uplink_of(vpp)?.unwrap_or_default();
+        ensure!(shown.is_null() || shown["state"] == "failed", "{shown:#}");
+        Ok(Some(()))
+    })?;
+    bench.is_home(before)
 }
 
 fn refusals() -> Result<()> {
