@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build guard install run test test-pure test-unit test-e2e test-vhost lint fmt clean
+.PHONY: help build plugin guard install run test test-pure test-unit test-e2e test-vhost lint fmt clean
 
 CARGO ?= cargo
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
@@ -18,13 +18,14 @@ help: ## List the targets
 	@echo
 	@echo 'VPP is looked for in $$VPP_PREFIX alone when that is set, else in /usr, /usr/local and /opt/vpp.'
 
-build: ## Build the plugin and its guard: target/release/hostnet_plugin.so, hostnet-guard
+build: plugin guard ## Build the plugin and its guard: target/release/hostnet_plugin.so, hostnet-guard
+
+plugin: ## Build the plugin: target/release/hostnet_plugin.so
 	@tests/find-vpp >/dev/null
 	@tests/setup build
 	$(CARGO) build --release --locked
 	@cp -f $(TARGET)/release/libhostnet.so $(PLUGIN)
 	@echo 'built $(PLUGIN)'
-	@$(MAKE) --no-print-directory guard
 
 # By a profile of its own, which has a folder of its own: without VPP the
 # library is another one, and the plugin's must stay.

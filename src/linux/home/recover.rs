@@ -74,7 +74,7 @@ fn view(entry: JournalEntry) -> JournalView {
 pub fn recovery(one: Recovered) -> Recovery {
     Recovery {
         linux_if: one.journal.as_ref().map(|journal| journal.interface.clone()),
-        words: one.journal.map(|journal| journal.request),
+        words: one.journal.filter(has_its_name).map(|journal| journal.request),
         told: one.told.iter().map(|line| format!("{}: {line}", one.file)).collect(),
         home: one.home,
     }
@@ -127,12 +127,8 @@ pub fn recover(path: &Path, patience: Duration) -> Result<Vec<Recovered>, Error>
             Err(error) => (Vec::new(), Err(error.to_string())),
         };
         if home.is_ok() && !has_its_name(&journal) {
-            // Who asked for that name did not ask for the device that has it
-            // now: it is home, and that is the end of it.
+            // Who asked for that name did not ask for the device that has it now.
             told.push(format!("{} is not taken again", journal.interface));
-            told.extend(dir.remove(&lock, &journal.name()).err().map(|error| error.to_string()));
-            all.push(Recovered { file, journal: None, told, before: false, home });
-            continue;
         }
         if home.is_ok() {
             journal.phase = JournalPhase::Home;

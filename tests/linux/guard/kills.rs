@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use super::*;
 
 /// How often the device is taken, unless the environment says otherwise.
-const ROUNDS: u32 = 50;
+const ROUNDS: u32 = 25;
 const ROUNDS_VARIABLE: &str = "HOSTNET_GUARD_ROUNDS";
 /// Kills of each round.
 const KILLS: u32 = 2;

@@ -113,14 +113,14 @@ fn rounds_options() -> Options {
 
 /// VPP's log keeps its lines until there are as many as it keeps at most.
 const WARM: usize = 100;
-const ROUNDS: usize = 300;
+const ROUNDS: usize = 210;
 /// Objects that come and go with learned neighbours.
 const FEW: u64 = 20;
 /// Bytes: VPP shows its heap in steps of a hundredth of a mebibyte, pools grow
 /// by the neighbours that it learns, and VPP itself never frees three 24-byte
 /// keys of each `ip6_link_enable` (the hashes of its RA and MLD). A leak of 256
-/// bytes a round is more, in a hundred rounds.
-const HEAP_NOISE: u64 = 24 * 1024;
+/// bytes a round is more, in a third of the rounds.
+const HEAP_NOISE: u64 = 16 * 1024;
 
 fn rounds(lab: &Lab) -> Result<()> {
     let round = |count: usize| -> Result<()> {
@@ -136,10 +136,10 @@ fn rounds(lab: &Lab) -> Result<()> {
     let dump = Dump::of(lab)?;
     let before = Usage::of(lab)?;
     // A vector that has to double, or a table of VPP's that fills, does so once
-    // or twice; a leak shows in every hundred.
+    // or twice; a leak shows in every third.
     let mut heaps = vec![before.heap];
-    for _ in 0..ROUNDS / 100 {
-        round(100)?;
+    for _ in 0..3 {
+        round(ROUNDS / 3)?;
         heaps.push(Usage::of(lab)?.heap);
     }
     let after = Usage::of(lab)?;

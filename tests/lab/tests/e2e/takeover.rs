@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use hostnet_lab::checks::Checks;
-use hostnet_lab::linux_view::Exactness;
+use hostnet_lab::linux_view::{Exactness, LinuxView};
 use hostnet_lab::machine::Machine;
 use hostnet_lab::time::{secs, until};
 use hostnet_lab::topology::addr;
@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::plain;
 use crate::takeover_support::{
-    await_taken, is_home, machine, refused, release, same, seen, take, taken, takeover, uplink_command, with_two,
+    await_taken, bare, is_home, machine, refused, release, same, seen, take, taken, takeover, uplink_command, with_two,
     with_workers,
 };
 
@@ -24,6 +24,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         takeover("t01_taken_by_stanza_home_by_disable_and_by_exit", stanza, by_stanza),
         takeover("t01_taken_by_stanza_with_two_workers", || with(stanza(), 2), by_stanza),
         takeover("t01_a_vlan", machine, vlan).with_ignored_flag(!knows_vlans()),
+        takeover("t01_kept_for_the_users_own_commands", own_commands, kept),
         takeover("t01_what_changed_meanwhile_comes_home", machine, changes),
         takeover("t01_two_uplinks_at_once", with_two, two),
         takeover("t01_routes_of_each_kind_in_vpp", machine, routes),
@@ -138,6 +139,60 @@ fn vlan(machine: &Machine) -> Result<()> {
         is_home(machine, &before)?;
     }
     ping(&machine.host, "203.0.113.20")
+}
+
+/// The user's own commands will give the NIC to VPP.
+fn own_commands() -> hostnet_lab::machine::MachineOptions {
+    hostnet_lab::machine::MachineOptions { stanza: "uplink eth0 { driver none }".to_owned(), start: false, ..bare() }
+}
+
+/// What Linux had at VPP's start is found again when the interface is enabled,
+/// whatever has become of the NIC in Linux until then.
+fn kept(machine: &Machine) -> Result<()> {
+    machine.host.ip(&format!(
+        "link set eth0 up
+         addr add {h4}/24 dev eth0
+         addr add {h6}/64 dev eth0 nodad
+         route add default via {p4} dev eth0 metric 100
+         route add 10.50.0.0/16 via {p4} dev eth0 table 77",
+        h4 = addr::HOST4,
+        h6 = addr::HOST6,
+        p4 = addr::PEER4,
+    ))?;
+    let before = seen(machine)?;
+    let vpp = machine.start()?;
+    let journal = vpp.ctl("show hostnet journal")?;
+    ensure!(journal.contains("eth0: kept"), "{journal}");
+    // As a driver of VPP's would, from the host's point of view.
+    machine.host.ip("link set eth0 down\nlink set eth0 name phys0\naddr flush dev phys0")?;
+    machine.host.sysctl(&[("ipv6/conf/phys0/disable_ipv6", "1")])?;
+    machine.host.ip("link set phys0 promisc on up")?;
+    vpp.ctl(&format!("create host-interface name phys0 hw-addr {}", addr::UPLINK_MAC))?;
+    let tap = crate::support::Backend::of_this_run().word();
+    for round in 0..2 {
+        let said = vpp.ctl(&format!("hostnet enable host-phys0 tap {tap}"))?;
+        ensure!(said.contains("host device eth0"), "round {round}: '{}'", said.trim());
+        // The NIC itself is still to be seen, under its other name.
+        let routes = |view: &LinuxView| ["routes4", "routes6"].map(|part| view.part(part).clone());
+        until("the host has its routes", secs(3), || Ok((routes(&seen(machine)?) == routes(&before)).then_some(())))
+            .with_context(|| format!("round {round}"))?;
+        let shown = machine.host.output("ip", &["-br", "addr", "show", "eth0"])?;
+        ensure!(shown.contains(addr::HOST4) && shown.contains(addr::HOST6), "round {round}: {shown}");
+        // VPP drops what comes before it knows a neighbour.
+        for peer in [addr::PEER4, addr::PEER6] {
+            until("VPP has learned its neighbour", secs(5), || ping(&machine.host, peer).map(Some))?;
+        }
+        works(machine)?;
+        if round == 0 {
+            let said = vpp.ctl("hostnet disable host-phys0")?;
+            ensure!(said.contains("host-phys0 is disabled"), "'{}'", said.trim());
+            let shown = vpp.ctl("show interface address")?;
+            ensure!(!shown.contains(addr::HOST4), "an address is left: {shown}");
+        }
+    }
+    vpp.stop()?;
+    ensure!(machine.host.output("ip", &["link", "show", "eth0"]).is_err(), "the tap outlived VPP's end in good order");
+    Ok(())
 }
 
 /// What is done to the tap is what the host wants of its NIC.

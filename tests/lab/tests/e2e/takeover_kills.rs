@@ -36,7 +36,7 @@ pub(crate) fn tests() -> Vec<Trial> {
 
 /// Kills in each test: `HOSTNET_KILLS`.
 fn kills() -> usize {
-    std::env::var("HOSTNET_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(10)
+    std::env::var("HOSTNET_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(5)
 }
 
 /// Instants, spread over a time without a pattern, another one each run.
