@@ -175,8 +175,7 @@ impl Dataplane for Vpp<'_> {
         inspect::inspect(self.main, sw_if_index, others, &ours)
     }
 
-    fn prospects(&mut self, others: &[Arc<Plan>]) -> Prospects {
-        let _ = others;
+    fn prospects(&mut self) -> Prospects {
         let ours = self.state.redirects();
         Prospects {
             drivers: taken::drivers(self.main),

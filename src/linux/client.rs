@@ -131,11 +131,13 @@ impl Netlink {
         self.set("move the device to another namespace", index, attributes)
     }
 
-    /// The same, under a number of its own there; fails with `EBUSY` when
-    /// another device has it.
-    pub fn move_to_as(&mut self, index: u32, netns: &NetnsFile, new: i32) -> Result<(), Error> {
-        let fd = LinkAttribute::NetNsFd(netns.as_fd().as_raw_fd());
-        self.set("move the device to another namespace", index, vec![fd, LinkAttribute::NewIfIndex(new)])
+    /// The same, under that number there if it is free.
+    pub fn move_to_as(&mut self, index: u32, netns: &NetnsFile, wanted: i32) -> Result<(), Error> {
+        let attributes = vec![LinkAttribute::NetNsFd(netns.as_fd().as_raw_fd()), LinkAttribute::NewIfIndex(wanted)];
+        match self.set("move the device to another namespace", index, attributes) {
+            Err(error) if error.errno() == Some(Errno::EBUSY) => self.move_to(index, netns),
+            other => other,
+        }
     }
 
     /// Have the kernel make no IPv6 address of its own. Fails with

@@ -34,6 +34,7 @@ use super::client::Netlink;
 use super::error::{Error, gone_is_fine};
 use super::journal::{JournalDir, JournalLock};
 use super::netns::NetnsFile;
+use super::tun::TAP_KIND;
 use super::wire::LinkFacts;
 use crate::engine::journal::{Journal, JournalPhase, JournalTap, TakenDevice};
 use crate::model::{Captured, IfName};
@@ -47,9 +48,6 @@ const FAR_INDEX: u32 = 1 << 30;
 
 /// The index of a tap that is not in its place yet.
 const FORESEEN: u32 = 0;
-
-/// The `kind` of every TAP device (drivers/net/tun.c).
-const TAP_KIND: &str = "tun";
 
 /// Bring an interface home: what the tap carries is written down and the tap
 /// deleted, the device comes back to its namespace and name and gets all that
@@ -165,12 +163,6 @@ fn merged(before: &Captured, tap: &JournalTap, now: Captured) -> Captured {
         merged.link.mtu = is.mtu;
     }
     merged
-}
-
-/// Whether an interface with that journal may be brought home now: whoever
-/// took it is dead.
-pub fn may_be_recovered(journal: &Journal) -> bool {
-    !owner::is_alive(&journal.owner)
 }
 
 fn is_taken_name(error: &Error) -> bool {

@@ -18,9 +18,6 @@ use super::{Dressing, captured, home, tun, verify};
 use crate::engine::{LinuxStep, Output, Plan, Takeover, UplinkId};
 use crate::model::{IfAddress, ROUTE_PROTOCOL, Route, RouteKind};
 
-/// The `kind` of every TAP device, VPP's own too (drivers/net/tun.c).
-const TAP_KIND: &str = "tun";
-
 /// A namespace and the way to talk to it.
 #[derive(Debug)]
 struct Place {
@@ -205,7 +202,7 @@ impl Session {
             Some(index) => netlink.link_by_index(index)?,
             None => netlink.link_by_name(&plan.device.name)?.filter(|link| link.mac == Some(plan.device.mac)),
         };
-        Ok(link.filter(|link| link.kind.as_deref() == Some(TAP_KIND)))
+        Ok(link.filter(|link| link.kind.as_deref() == Some(tun::TAP_KIND)))
     }
 
     fn found(&mut self, plan: &Plan) -> Result<LinkFacts, Error> {

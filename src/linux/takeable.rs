@@ -91,26 +91,8 @@ mod tests {
     use crate::model::MacAddr;
 
     fn link(kind: Option<&str>) -> CapturedLink {
-        CapturedLink {
-            name: "eth0".parse().unwrap(),
-            index: 3,
-            mac: MacAddr([2, 0, 0, 0, 0, 1]),
-            permanent_mac: None,
-            mtu: 1500,
-            up: true,
-            promisc: false,
-            allmulti: false,
-            alias: None,
-            altnames: Vec::new(),
-            txqlen: None,
-            group: 0,
-            addr_gen_mode: None,
-            token: None,
-            kind: kind.map(str::to_owned),
-            vlan_id: None,
-            parent: None,
-            master: None,
-        }
+        let link = CapturedLink::new("eth0".parse().unwrap(), 3, MacAddr([2, 0, 0, 0, 0, 1]), 1500);
+        CapturedLink { kind: kind.map(str::to_owned), ..link }
     }
 
     #[test]

@@ -14,6 +14,9 @@ use crate::model::IfName;
 /// Where the kernel's TUN/TAP driver is reached.
 const DEV_NET_TUN: &str = "/dev/net/tun";
 
+/// The `kind` of every TAP device, VPP's own too (drivers/net/tun.c).
+pub(super) const TAP_KIND: &str = "tun";
+
 /// Length of the virtio-net header before each frame, in bytes: with
 /// `num_buffers`, as VPP's virtio code has it (virtio_net_hdr_mrg_rxbuf,
 /// linux/virtio_net.h).

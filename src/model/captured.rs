@@ -52,6 +52,22 @@ pub struct Captured {
 const IP6_MTU: &str = "ipv6/conf/mtu";
 
 impl Captured {
+    /// A device with nothing on it, captured at boot.
+    pub fn new(link: CapturedLink) -> Self {
+        Self {
+            taken_at: 0,
+            link,
+            addresses: Vec::new(),
+            nexthops: Vec::new(),
+            routes: Vec::new(),
+            absent_routes: Vec::new(),
+            rules: Vec::new(),
+            neighbours: Vec::new(),
+            sysctls: BTreeMap::new(),
+            pci: None,
+        }
+    }
+
     /// What the device is to have when it comes home: all that the TAP device
     /// in its place carried last, but what a TAP device cannot stand for (MAC,
     /// MTU, kind, VLAN, master, PCI).
@@ -130,6 +146,32 @@ pub struct CapturedLink {
     pub parent: Option<u32>,
     /// The bridge, bond or VRF that it is a port of: index and name.
     pub master: Option<(u32, String)>,
+}
+
+impl CapturedLink {
+    /// A device that is up and has nothing but these.
+    pub fn new(name: IfName, index: u32, mac: MacAddr, mtu: u32) -> Self {
+        Self {
+            name,
+            index,
+            mac,
+            permanent_mac: None,
+            mtu,
+            up: true,
+            promisc: false,
+            allmulti: false,
+            alias: None,
+            altnames: Vec::new(),
+            txqlen: None,
+            group: 0,
+            addr_gen_mode: None,
+            token: None,
+            kind: None,
+            vlan_id: None,
+            parent: None,
+            master: None,
+        }
+    }
 }
 
 /// A device on the PCI bus.

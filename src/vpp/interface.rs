@@ -32,8 +32,6 @@ pub struct Interface {
     pub ethernet: bool,
     /// Administratively up.
     pub admin_up: bool,
-    /// The link, as the driver knows it now.
-    pub link_up: bool,
     /// Borrows another's address.
     pub unnumbered: bool,
     /// In a bridge domain or a cross-connect.
@@ -57,7 +55,6 @@ pub fn get(_main: &Main<'_>, sw_if_index: u32) -> Option<Interface> {
         tables: (raw.table4, raw.table6),
         ethernet: raw.is_ethernet != 0,
         admin_up: raw.is_admin_up != 0,
-        link_up: raw.is_link_up != 0,
         unnumbered: raw.is_unnumbered != 0,
         l2: raw.is_l2 != 0,
     })

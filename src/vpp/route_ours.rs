@@ -11,7 +11,6 @@ use smallvec::SmallVec;
 use vpp_sys as sys;
 
 use super::cli::text_of;
-use super::interface::ip;
 use super::punt::octets;
 use super::{Barrier, Main, NO_INTERFACE, interface};
 use crate::model::{NextHop, Prefix, Route, RouteKind};
@@ -55,29 +54,6 @@ pub fn difference(main: &Main<'_>, sw_if_index: u32, route: &Route) -> Option<St
     }
     (state & sys::HNS_ROUTE_BEST == 0)
         .then(|| format!("route {route} has no effect in VPP: one of source '{best}' to the same prefix wins"))
-}
-
-/// The prefixes in the interface's tables that have a route of ours.
-pub fn ours(main: &Main<'_>, sw_if_index: u32) -> Vec<Prefix> {
-    unsafe extern "C" fn visit4(ctx: *mut c_void, prefix: *const u8, len: u8) {
-        // SAFETY: `ctx` is the vector below; the prefix has four bytes.
-        let (out, addr) = unsafe { (&mut *ctx.cast::<Vec<Prefix>>(), ip(false, prefix)) };
-        out.extend(Prefix::containing(addr, len));
-    }
-    unsafe extern "C" fn visit6(ctx: *mut c_void, prefix: *const u8, len: u8) {
-        // SAFETY: as above; the prefix has sixteen bytes.
-        let (out, addr) = unsafe { (&mut *ctx.cast::<Vec<Prefix>>(), ip(true, prefix)) };
-        out.extend(Prefix::containing(addr, len));
-    }
-    let mut out: Vec<Prefix> = Vec::new();
-    let (fib4, fib6) = (interface::fib_index(main, sw_if_index, false), interface::fib_index(main, sw_if_index, true));
-    // SAFETY: on the main thread; the visitors are called only inside and do
-    // not call VPP.
-    unsafe {
-        sys::hns_routes_ours(fib4, 0, Some(visit4), (&raw mut out).cast());
-        sys::hns_routes_ours(fib6, 1, Some(visit6), (&raw mut out).cast());
-    }
-    out
 }
 
 /// The prefix as bytes, whether it is of IPv6, and the index of its table.

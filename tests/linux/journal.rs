@@ -4,7 +4,6 @@ mod disk;
 mod kills;
 mod trust;
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -24,24 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// routes make it.
 fn journal(interface: &str, home_ino: u64, number: u64, routes: usize) -> Journal {
     let link = CapturedLink {
-        name: interface.parse().unwrap(),
-        index: 7,
-        mac: MacAddr([2, 0, 0, 0, 0, 1]),
-        permanent_mac: None,
-        mtu: 1500,
-        up: true,
-        promisc: false,
-        allmulti: false,
-        alias: None,
-        altnames: Vec::new(),
         txqlen: Some(1000),
-        group: 0,
         addr_gen_mode: Some(0),
-        token: None,
         kind: Some("veth".to_owned()),
-        vlan_id: None,
-        parent: None,
-        master: None,
+        ..CapturedLink::new(interface.parse().unwrap(), 7, MacAddr([2, 0, 0, 0, 0, 1]), 1500)
     };
     Journal {
         boot_id: boot_id().unwrap(),
@@ -55,18 +40,7 @@ fn journal(interface: &str, home_ino: u64, number: u64, routes: usize) -> Journa
             parked_name: interface.parse().unwrap(),
         },
         tap: None,
-        captured: Captured {
-            taken_at: 0,
-            link,
-            addresses: Vec::new(),
-            nexthops: Vec::new(),
-            routes: vec![RawMessage(vec![7; 48]); routes],
-            absent_routes: Vec::new(),
-            rules: Vec::new(),
-            neighbours: Vec::new(),
-            sysctls: BTreeMap::new(),
-            pci: None,
-        },
+        captured: Captured { routes: vec![RawMessage(vec![7; 48]); routes], ..Captured::new(link) },
         request: number.to_string(),
     }
 }

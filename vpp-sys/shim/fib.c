@@ -214,28 +214,3 @@ hns_route_paths (u32 fib_index, int is_ip6, const u8 *prefix, u8 len, hns_path_f
     }
   vec_free (walk.rpaths);
 }
-
-typedef struct
-{
-  hns_prefix_fn fn;
-  void *ctx;
-} hns_ours_walk_t;
-
-static fib_table_walk_rc_t
-hns_ours_visit (fib_node_index_t fei, void *arg)
-{
-  hns_ours_walk_t *w = arg;
-  const fib_prefix_t *pfx = fib_entry_get_prefix (fei);
-  if (fib_entry_is_sourced (fei, hns_fib_source ()))
-    w->fn (w->ctx,
-	   pfx->fp_proto == FIB_PROTOCOL_IP6 ? pfx->fp_addr.ip6.as_u8 : pfx->fp_addr.ip4.as_u8,
-	   pfx->fp_len);
-  return FIB_TABLE_WALK_CONTINUE;
-}
-
-void
-hns_routes_ours (u32 fib_index, int is_ip6, hns_prefix_fn fn, void *ctx)
-{
-  hns_ours_walk_t w = { .fn = fn, .ctx = ctx };
-  fib_table_walk (fib_index, is_ip6 ? FIB_PROTOCOL_IP6 : FIB_PROTOCOL_IP4, hns_ours_visit, &w);
-}

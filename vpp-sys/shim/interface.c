@@ -32,7 +32,6 @@ hns_interface (u32 sw_if_index, hns_interface_t *out)
 		     (si->type == VNET_SW_INTERFACE_TYPE_HARDWARE ||
 		      si->type == VNET_SW_INTERFACE_TYPE_SUB);
   out->is_admin_up = (si->flags & VNET_SW_INTERFACE_FLAG_ADMIN_UP) != 0;
-  out->is_link_up = (hi->flags & VNET_HW_INTERFACE_FLAG_LINK_UP) != 0;
   out->is_unnumbered = (si->flags & VNET_SW_INTERFACE_FLAG_UNNUMBERED) != 0;
   out->is_l2 = vnet_sw_interface_is_valid (vnm, sw_if_index) &&
 	       vec_len (l2input_main.configs) > sw_if_index &&

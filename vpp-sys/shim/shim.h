@@ -108,7 +108,6 @@ typedef struct
   u32 table6;
   u8 is_ethernet;
   u8 is_admin_up;
-  u8 is_link_up;
   u8 is_unnumbered;
   u8 is_l2;
   u8 mac[6];
@@ -174,7 +173,6 @@ typedef void (*hns_path_fn) (void *ctx, const hns_path_t *path);
 void hns_route_paths (u32 fib_index, int is_ip6, const u8 *prefix, u8 len, hns_path_fn fn,
 		      void *ctx);
 typedef void (*hns_prefix_fn) (void *ctx, const u8 *prefix, u8 len);
-void hns_routes_ours (u32 fib_index, int is_ip6, hns_prefix_fn fn, void *ctx);
 
 /* punt.c */
 int hns_punt_redirect_find (int is_ip6, u32 rx);
@@ -212,7 +210,6 @@ int hns_tap_delete (vlib_main_t *vm, u32 sw_if_index);
 int hns_lcp_pair_exists (u32 sw_if_index);
 
 /* uplink.c: VPP's interfaces on devices of the PCI bus */
-int hns_plugin_is_loaded (const char *plugin);
 typedef struct
 {
   u32 sw_if_index;
@@ -222,12 +219,6 @@ typedef struct
 int hns_pci_address (const char *text, u32 *address);
 void hns_virtio_create (vlib_main_t *vm, u32 address, hns_created_t *out);
 int hns_virtio_delete (vlib_main_t *vm, u32 sw_if_index);
-typedef void (*hns_name_fn) (void *ctx, const char *name);
-void hns_dev_drivers (hns_name_fn fn, void *ctx);
-int hns_barrier_is_held (vlib_main_t *vm);
-void hns_dev_create (vlib_main_t *vm, const char *id, const char *driver, const char *if_name,
-		     hns_created_t *out);
-void hns_dev_delete (vlib_main_t *vm, const char *id, hns_created_t *out);
 
 /* vfio.c: VFIO beside VPP's own use of it */
 typedef struct

@@ -14,24 +14,12 @@ const BOOT: &str = "5f0b8a52-8f0e-4b8a-9a52-0c6f4d1d2a77";
 
 fn link() -> CapturedLink {
     CapturedLink {
-        name: "eth0".parse().unwrap(),
-        index: 7,
-        mac: MacAddr([2, 0, 0, 0, 0, 1]),
-        permanent_mac: None,
-        mtu: 1500,
-        up: true,
-        promisc: false,
-        allmulti: false,
         alias: Some("the \"uplink\"\n".to_owned()),
         altnames: vec!["enp216s0f1".to_owned()],
         txqlen: Some(1000),
-        group: 0,
         addr_gen_mode: Some(1),
-        token: None,
-        kind: None,
-        vlan_id: None,
-        parent: None,
         master: Some((3, "br0".to_owned())),
+        ..CapturedLink::new("eth0".parse().unwrap(), 7, MacAddr([2, 0, 0, 0, 0, 1]), 1500)
     }
 }
 
@@ -50,19 +38,15 @@ fn sample() -> Journal {
         tap: Some(JournalTap { name: "eth0".parse().unwrap(), index: 9, mac: MacAddr([2, 0, 0, 0, 0, 1]), mtu: 1500 }),
         captured: Captured {
             taken_at: 17,
-            link: link(),
             addresses: vec![RawMessage(vec![2, 24, 0x80, 0xff])],
-            nexthops: Vec::new(),
             routes: vec![RawMessage(vec![10, 0, 7])],
-            absent_routes: Vec::new(),
-            rules: Vec::new(),
-            neighbours: Vec::new(),
             sysctls: BTreeMap::from([("ipv6/conf/accept_ra".to_owned(), "2".to_owned())]),
             pci: Some(PciDevice {
                 address: "0000:d8:0a.0".to_owned(),
                 driver: Some("iavf".to_owned()),
                 driver_override: None,
             }),
+            ..Captured::new(link())
         },
         request: "uplink eth0 driver auto".to_owned(),
     }

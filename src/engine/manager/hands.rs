@@ -29,7 +29,7 @@ pub trait Dataplane {
     fn inspect(&mut self, sw_if_index: u32, others: &[Arc<Plan>]) -> Result<UplinkFacts, String>;
 
     /// What VPP could do with a card that is to be taken; change nothing.
-    fn prospects(&mut self, others: &[Arc<Plan>]) -> Prospects;
+    fn prospects(&mut self) -> Prospects;
 
     /// The interface that [`VppStep::Uplink`] made for a taken device, while
     /// it is there: its index and its name.

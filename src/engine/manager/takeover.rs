@@ -141,7 +141,7 @@ impl Manager {
             Err(reason) => return self.refuse(&request, client, reason),
         };
         self.scene = client.map_or(Scene::Elsewhere, Scene::Request);
-        let mut prospects = hands.vpp.prospects(&self.live_plans());
+        let mut prospects = hands.vpp.prospects();
         self.scene = Scene::Elsewhere;
         let enable = &request.enable;
         let device = enable.host_if.as_ref().unwrap_or(&request.linux_if);

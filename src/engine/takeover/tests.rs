@@ -1,6 +1,4 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-use std::collections::BTreeMap;
-
 use super::*;
 use crate::model::{CapturedLink, MacAddr, PciDevice};
 
@@ -10,37 +8,8 @@ fn captured(kernel: Option<&str>) -> Captured {
         driver: Some(driver.to_owned()),
         driver_override: None,
     });
-    Captured {
-        taken_at: 0,
-        link: CapturedLink {
-            name: "enp1s0".parse().unwrap(),
-            index: 2,
-            mac: MacAddr([2, 0, 0, 0, 0, 1]),
-            permanent_mac: None,
-            mtu: 1500,
-            up: true,
-            promisc: false,
-            allmulti: false,
-            alias: None,
-            altnames: Vec::new(),
-            txqlen: None,
-            group: 0,
-            addr_gen_mode: None,
-            token: None,
-            kind: None,
-            vlan_id: None,
-            parent: None,
-            master: None,
-        },
-        addresses: Vec::new(),
-        nexthops: Vec::new(),
-        routes: Vec::new(),
-        absent_routes: Vec::new(),
-        rules: Vec::new(),
-        neighbours: Vec::new(),
-        sysctls: BTreeMap::new(),
-        pci,
-    }
+    let link = CapturedLink::new("enp1s0".parse().unwrap(), 2, MacAddr([2, 0, 0, 0, 0, 1]), 1500);
+    Captured { pci, ..Captured::new(link) }
 }
 
 pub(in crate::engine) fn survey(kernel: Option<&str>, pci_refusals: &[&str]) -> Survey {

@@ -103,27 +103,19 @@ fn mac(attr: &Attr<'_>) -> Option<MacAddr> {
 fn read(body: &[u8]) -> Option<(CapturedLink, Option<u32>)> {
     let flags = u32_at(body, 8)?;
     let find = |kind: u16| attrs(body, IFINFOMSG).find(|attr| attr.kind() == kind);
+    let name = find(ifla::IFNAME)?.text()?.parse().ok()?;
     let mut link = CapturedLink {
-        name: find(ifla::IFNAME)?.text()?.parse().ok()?,
-        index: u32_at(body, 4)?,
-        mac: mac(&find(ifla::ADDRESS)?)?,
         permanent_mac: find(ifla::PERM_ADDRESS).as_ref().and_then(mac),
-        mtu: find(ifla::MTU)?.u32()?,
         up: flags & IFF_UP != 0,
         // The kernel shows here what the administrator set, not what
         // listeners did (dev_get_flags in net/core/dev.c).
         promisc: flags & IFF_PROMISC != 0,
         allmulti: flags & IFF_ALLMULTI != 0,
         alias: find(ifla::IFALIAS).and_then(|attr| attr.text().map(str::to_owned)),
-        altnames: Vec::new(),
         txqlen: find(ifla::TXQLEN).and_then(|attr| attr.u32()),
         group: find(ifla::GROUP).and_then(|attr| attr.u32()).unwrap_or(0),
-        addr_gen_mode: None,
-        token: None,
-        kind: None,
-        vlan_id: None,
         parent: find(ifla::LINK).and_then(|attr| attr.u32()).filter(|_| find(ifla::LINK_NETNSID).is_none()),
-        master: None,
+        ..CapturedLink::new(name, u32_at(body, 4)?, mac(&find(ifla::ADDRESS)?)?, find(ifla::MTU)?.u32()?)
     };
     for name in find(ifla::PROP_LIST).into_iter().flat_map(|list| list.nested()) {
         if let Some(text) = name.text().filter(|_| name.kind() == ifla::ALT_IFNAME) {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use nix::errno::Errno;
 use parking_lot::Mutex;
 
 use super::super::captured;
@@ -185,17 +184,12 @@ pub fn take(takeover: &Takeover) -> Result<Option<NetnsFile>, Error> {
 fn park(takeover: &Takeover) -> Result<NetnsFile, Error> {
     let home = NetnsFile::open(&takeover.home)?;
     let parking = parking::make(&takeover.parking)?;
-    let link = found(&mut Netlink::open_in(&home)?, takeover)?;
     let mut here = Netlink::open_in(&home)?;
+    let link = found(&mut here, takeover)?;
     // VPP's af-packet looks its netdev up by number, and in its own namespace
     // when a user changes the interface: there it finds none of this number.
     let far = i32::try_from(link.index % FAR_INDEX).unwrap_or_default().saturating_add(FAR_INDEX.cast_signed());
-    match here.move_to_as(link.index, &parking, far) {
-        Err(error) if matches!(error.errno(), Some(Errno::EBUSY | Errno::EEXIST)) && !is_named(&parking, takeover)? => {
-            here.move_to(link.index, &parking)?;
-        }
-        other => other?,
-    }
+    here.move_to_as(link.index, &parking, far)?;
     let mut there = Netlink::open_in(&parking)?;
     let link = found(&mut there, takeover)?;
     // A namespace without IPv6 makes none either.
@@ -205,10 +199,6 @@ fn park(takeover: &Takeover) -> Result<NetnsFile, Error> {
     there.set_promisc(link.index, true)?;
     there.set_up(link.index, true)?;
     Ok(parking)
-}
-
-fn is_named(parking: &NetnsFile, takeover: &Takeover) -> Result<bool, Error> {
-    Ok(Netlink::open_in(parking)?.link_by_name(&takeover.linux_if)?.is_some())
 }
 
 fn found(netlink: &mut Netlink, takeover: &Takeover) -> Result<LinkFacts, Error> {

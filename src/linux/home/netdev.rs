@@ -1,13 +1,12 @@
 //! A taken device on its way back to its namespace and its name.
 
-use nix::errno::Errno;
-
-use super::{FAR_INDEX, TAP_KIND, is_taken_name, parking};
+use super::{FAR_INDEX, is_taken_name, parking};
 use crate::engine::journal::{Journal, TakenDevice};
 use crate::linux::client::Netlink;
 use crate::linux::error::{Error, gone_is_fine};
 use crate::linux::netns::NetnsFile;
 use crate::linux::pci::PciBus;
+use crate::linux::tun::TAP_KIND;
 use crate::linux::wire::LinkFacts;
 use crate::model::{IfName, MacAddr};
 
@@ -50,9 +49,8 @@ pub(super) fn come_home(home: &NetnsFile, journal: &Journal) -> Result<(u32, Opt
 /// Into the home namespace, under the number that it had there if that is free.
 fn back(there: &mut Netlink, index: u32, home: &NetnsFile) -> Result<(), Error> {
     let before = index.checked_sub(FAR_INDEX).and_then(|index| i32::try_from(index).ok()).filter(|index| *index > 0);
-    match before.map(|before| there.move_to_as(index, home, before)) {
-        Some(Err(error)) if error.errno() == Some(Errno::EBUSY) => there.move_to(index, home),
-        Some(other) => other,
+    match before {
+        Some(before) => there.move_to_as(index, home, before),
         None => there.move_to(index, home),
     }
 }

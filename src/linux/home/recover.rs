@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{bring_home, is_alive, may_be_recovered};
+use super::{bring_home, is_alive};
 use crate::engine::journal::{Journal, JournalPhase, TakenDevice};
 use crate::engine::{JournalView, Recovery};
 use crate::linux::client::Netlink;
@@ -119,7 +119,7 @@ pub fn recover(path: &Path, patience: Duration) -> Result<Vec<Recovered>, Error>
             all.push(Recovered { file, journal: Some(journal), told: Vec::new(), before: true, home: Ok(()) });
             continue;
         }
-        if !may_be_recovered(&journal) {
+        if is_alive(&journal.owner) {
             continue;
         }
         let (mut told, home) = match bring_home(&dir, &lock, &mut journal) {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use anyhow::{Context as _, Result};
 use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -53,6 +54,26 @@ pub fn owe(debt: Debt) {
 /// It is undone, or about to be by the caller.
 pub fn settled(debt: &Debt) {
     debts().retain(|other| other != debt);
+}
+
+/// A lab's directory, while it lives; gone on drop.
+#[derive(Debug)]
+pub struct RunDir(pub PathBuf);
+
+impl RunDir {
+    /// Make the directory of the lab of that tag.
+    pub fn make(tag: &str) -> Result<Self> {
+        let dir = Path::new(RUN_ROOT).join(tag);
+        owe(Debt::Dir(dir.clone()));
+        std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for RunDir {
+    fn drop(&mut self) {
+        settle(&Debt::Dir(self.0.clone()));
+    }
 }
 
 /// Undo it now.

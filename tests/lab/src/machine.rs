@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 
-use crate::cleanup::{Debt, NETNS_DIR, PREFIX, RUN_ROOT, owe, settle};
+use crate::cleanup::{Debt, NETNS_DIR, PREFIX, RunDir, owe, settle};
 use crate::netns::Netns;
 use crate::topology::addr;
 use crate::vpp::{Config, Vpp};
@@ -127,15 +127,6 @@ pub struct Machine {
     starts: AtomicU32,
 }
 
-#[derive(Debug)]
-struct RunDir(PathBuf);
-
-impl Drop for RunDir {
-    fn drop(&mut self) {
-        settle(&Debt::Dir(self.0.clone()));
-    }
-}
-
 /// The name of the namespace that VPP parks devices in: VPP makes it.
 #[derive(Debug)]
 struct Parking(String);
@@ -151,10 +142,7 @@ impl Machine {
     pub fn new(options: MachineOptions) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let tag = format!("{PREFIX}{}-t{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let dir = Path::new(RUN_ROOT).join(&tag);
-        owe(Debt::Dir(dir.clone()));
-        std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
-        let dir = RunDir(dir);
+        let dir = RunDir::make(&tag)?;
         let make = |role: &str| Netns::create(&format!("{tag}-{role}"));
         let (host, peer, pod) = (make("host")?, make("peer")?, make("pod")?);
         let parking = Parking(format!("{tag}-park"));

@@ -1,12 +1,12 @@
 //! The lab itself: namespaces, links, addresses, and VPP in the middle.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::cleanup::{Debt, PREFIX, RUN_ROOT, owe, settle};
+use crate::cleanup::{PREFIX, RunDir};
 use crate::netns::Netns;
 use crate::time::{scale, secs, until};
 use crate::vpp::{Config, Vpp};
@@ -100,25 +100,13 @@ pub struct Lab {
     dir: RunDir,
 }
 
-#[derive(Debug)]
-struct RunDir(PathBuf);
-
-impl Drop for RunDir {
-    fn drop(&mut self) {
-        settle(&Debt::Dir(self.0.clone()));
-    }
-}
-
 impl Lab {
     /// Build it and start VPP with its uplink and pod.
     pub fn start(options: &Options) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         ensure!(nix::unistd::geteuid().is_root(), "the lab needs root: it makes namespaces");
         let tag = format!("{PREFIX}{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let dir = Path::new(RUN_ROOT).join(&tag);
-        owe(Debt::Dir(dir.clone()));
-        std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
-        let dir = RunDir(dir);
+        let dir = RunDir::make(&tag)?;
 
         let make = |role: &str| Netns::create(&format!("{tag}-{role}"));
         let (host, peer, gw, pod) = (make("host")?, make("peer")?, make("gw")?, make("pod")?);
@@ -229,6 +217,25 @@ fn uplinks(options: &Options) -> impl Iterator<Item = (&'static str, [String; 2]
     [first, second].into_iter().take(usize::from(options.uplinks))
 }
 
+/// What a container of the machine's has on its `eth0`: it knows its gateway by
+/// a fixed neighbour, as container networks do.
+pub fn dress_pod(pod: &Netns) -> Result<()> {
+    pod.ip(&format!(
+        "link set lo up
+         link set eth0 up
+         addr add {p4}/32 dev eth0
+         addr add {p6}/128 dev eth0 nodad
+         neigh add 169.254.1.1 lladdr {mac} dev eth0 nud permanent
+         neigh add fe80::1 lladdr {mac} dev eth0 nud permanent
+         route add default via 169.254.1.1 dev eth0 onlink
+         route add default via fe80::1 dev eth0",
+        p4 = addr::POD4,
+        p6 = addr::POD6,
+        mac = addr::POD_GW_MAC,
+    ))
+    .map(drop)
+}
+
 fn wire_up(options: &Options, peer: &Netns, gw: &Netns, pod: &Netns, vpp: &Netns) -> Result<()> {
     // The kernel around VPP stays out of it: VPP speaks for these devices.
     vpp.sysctl(&[("ipv6/conf/all/disable_ipv6", "1"), ("ipv6/conf/default/disable_ipv6", "1")])?;
@@ -305,20 +312,7 @@ fn wire_up(options: &Options, peer: &Netns, gw: &Netns, pod: &Netns, vpp: &Netns
         addr::POD_MAC,
         pod.name()
     ))?;
-    // A pod knows its gateway by a fixed neighbour, as container networks do.
-    pod.ip(&format!(
-        "link set lo up
-         link set eth0 up
-         addr add {p4}/32 dev eth0
-         addr add {p6}/128 dev eth0
-         neigh add 169.254.1.1 lladdr {mac} dev eth0 nud permanent
-         neigh add fe80::1 lladdr {mac} dev eth0 nud permanent
-         route add default via 169.254.1.1 dev eth0 onlink
-         route add default via fe80::1 dev eth0",
-        p4 = addr::POD4,
-        p6 = addr::POD6,
-        mac = addr::POD_GW_MAC,
-    ))?;
+    dress_pod(pod)?;
     if !options.offload {
         for netns in [peer, pod] {
             netns.output("ethtool", &["-K", "eth0", "tx", "off", "tso", "off", "gso", "off"])?;

@@ -78,7 +78,7 @@ impl Dataplane for FakeVpp {
         self.interfaces.get(&sw_if_index).cloned().ok_or(format!("no interface {sw_if_index}"))
     }
 
-    fn prospects(&mut self, _: &[Arc<Plan>]) -> Prospects {
+    fn prospects(&mut self) -> Prospects {
         Prospects {
             drivers: Driver::ALL.to_vec(),
             pci_refusals: Vec::new(),

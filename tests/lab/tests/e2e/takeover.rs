@@ -6,7 +6,7 @@ use hostnet_lab::checks::Checks;
 use hostnet_lab::linux_view::{Exactness, LinuxView};
 use hostnet_lab::machine::Machine;
 use hostnet_lab::time::{secs, until};
-use hostnet_lab::topology::addr;
+use hostnet_lab::topology::{addr, dress_pod};
 use hostnet_lab::traffic::{ping, tcp};
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
@@ -357,18 +357,7 @@ fn pods(machine: &Machine) -> Result<()> {
         addr::POD_MAC,
         machine.pod.name()
     ))?;
-    machine.pod.ip(&format!(
-        "link set eth0 up
-         addr add {p4}/32 dev eth0
-         addr add {p6}/128 dev eth0 nodad
-         neigh add 169.254.1.1 lladdr {mac} dev eth0 nud permanent
-         neigh add fe80::1 lladdr {mac} dev eth0 nud permanent
-         route add default via 169.254.1.1 dev eth0 onlink
-         route add default via fe80::1 dev eth0",
-        p4 = addr::POD4,
-        p6 = addr::POD6,
-        mac = addr::POD_GW_MAC,
-    ))?;
+    dress_pod(&machine.pod)?;
     machine.pod.output("ethtool", &["-K", "eth0", "tx", "off", "tso", "off", "gso", "off"])?;
     let before = seen(machine)?;
     let clusters = format!("cluster-cidr {} cluster-cidr {}", addr::CLUSTER4, addr::CLUSTER6);
