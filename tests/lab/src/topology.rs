@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::cleanup::{PREFIX, RunDir};
 use crate::netns::Netns;
-use crate::time::{scale, secs, until};
+use crate::time::scale;
 use crate::vpp::{Config, Vpp};
 
 /// Addresses of the lab. All from the ranges for documentation (RFC 5737,
@@ -177,12 +177,12 @@ impl Lab {
     /// Let VPP and the machines on the wire learn each other, so that a dump
     /// does not depend on who has spoken to whom yet.
     fn warm_up(&self) -> Result<()> {
+        // VPP drops what comes before it knows a neighbour: with a deadline ping
+        // goes on sending until an answer is there.
+        let deadline = (10 * scale()).to_string();
         for far in [addr::FAR4, addr::FAR6, addr::PEER4, addr::PEER6] {
-            until(&format!("the pod reaches {far}"), secs(10), || {
-                let wait = scale().to_string();
-                self.pod.output("ping", &["-n", "-c", "1", "-W", &wait, far]).map(Some)
-            })
-            .with_context(|| self.vpp.last_words())?;
+            let said = self.pod.output("ping", &["-n", "-c", "1", "-i", "0.1", "-w", &deadline, far]);
+            said.with_context(|| format!("the pod reaches {far}")).with_context(|| self.vpp.last_words())?;
         }
         Ok(())
     }
