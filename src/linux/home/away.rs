@@ -145,8 +145,8 @@ fn device(takeover: &Takeover) -> TakenDevice {
 
 /// Take the journal of a takeover away. Not before the interface is home: its
 /// way there may have failed, and cannot be gone again without the journal.
-/// One that is gone has no way any more. What was kept for the user's own
-/// commands is kept on.
+/// One that is gone for good has no way any more; a card that was unplugged may
+/// be plugged in again. What was kept for the user's own commands is kept on.
 pub fn strike(takeover: &Takeover) -> Result<(), Error> {
     let held = Held::open(takeover)?;
     let Some(mut journal) = held.read()? else { return Ok(()) };
@@ -155,11 +155,19 @@ pub fn strike(takeover: &Takeover) -> Result<(), Error> {
     }
     if journal.phase != JournalPhase::Home {
         match bring_home(&held.dir, &held.lock, &mut journal) {
-            Err(error) if error.is_gone() => log::error!("{}: given up: {error}", takeover.linux_if),
+            Err(error) if error.is_gone() && !may_return(&journal) => {
+                log::error!("{}: given up: {error}", takeover.linux_if);
+            }
             other => drop(other?),
         }
     }
     held.remove()
+}
+
+/// Whether a device that is gone may come again, and has a home then: hardware
+/// does when it is plugged in, a virtual device would be another one.
+fn may_return(journal: &Journal) -> bool {
+    journal.captured.link.kind.is_none() && NetnsFile::find(&journal.home).is_ok()
 }
 
 /// Take the device from Linux; for a netdev, the namespace that it is parked
