@@ -414,7 +414,8 @@ impl Takeover {
 /// the interface itself tells once it is made).
 fn vpp_name(driver: Driver, captured: &Captured) -> String {
     match (driver, &captured.pci) {
-        (Driver::AfPacket, _) | (_, None) => format!("host-{}", captured.link.name),
+        // No command of VPP's could name one with a dot.
+        (Driver::AfPacket, _) | (_, None) => format!("host-{}", captured.link.name.as_str().replace('.', "-")),
         (driver, Some(pci)) => format!("{driver}-{}", pci.address),
     }
 }

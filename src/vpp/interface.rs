@@ -1,6 +1,6 @@
 //! Interfaces: facts, state, MTU, tables, the unnumbered tie, IPv6.
 
-use std::ffi::c_void;
+use std::ffi::{CString, c_void};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vpp_sys as sys;
@@ -65,6 +65,14 @@ pub fn by_name(_main: &Main<'_>, name: &str) -> Option<u32> {
     // SAFETY: on the main thread; VPP copies the text.
     let index = unsafe { sys::hns_interface_by_name(name.as_ptr(), name.len() as u64) };
     (index != super::NO_INTERFACE).then_some(index)
+}
+
+/// Give the interface another name. The old one is free from then on.
+pub fn rename(_barrier: &Barrier<'_>, sw_if_index: u32, name: &str) -> Result<(), String> {
+    let name = CString::new(name).map_err(|_| format!("'{name}' cannot be a name"))?;
+    // SAFETY: barrier held; the interface was made just before; VPP copies the
+    // text, and at most `room` bytes of an error's are written.
+    reason(|text, room| unsafe { sys::hns_interface_rename(sw_if_index, name.as_ptr(), text, room) })
 }
 
 /// Packets received and sent, all threads together.

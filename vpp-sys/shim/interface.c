@@ -57,13 +57,24 @@ hns_interface (u32 sw_if_index, hns_interface_t *out)
 u32
 hns_interface_by_name (const u8 *name, uword len)
 {
+  vnet_main_t *vnm = vnet_get_main ();
   unformat_input_t in;
   u32 sw_if_index = ~0;
+  uword *p;
   u8 *v = 0;
   vec_add (v, name, len);
+  /* VPP takes "host-eth0.7" for sub-interface 7 of "host-eth0" only, and does not find the one of
+     that name. */
+  p = hash_get_mem (vnm->interface_main.hw_interface_by_name, v);
+  if (p)
+    {
+      vec_free (v);
+      sw_if_index = vnet_get_hw_interface (vnm, p[0])->sw_if_index;
+      return vnet_sw_interface_is_api_visible (vnm, sw_if_index) ? sw_if_index : ~0;
+    }
   unformat_init_vector (&in, v);
   /* The whole text must be the name, not a name with something behind it. */
-  if (!unformat (&in, "%U", unformat_vnet_sw_interface, vnet_get_main (), &sw_if_index) ||
+  if (!unformat (&in, "%U", unformat_vnet_sw_interface, vnm, &sw_if_index) ||
       unformat_check_input (&in) != UNFORMAT_END_OF_INPUT)
     sw_if_index = ~0;
   unformat_free (&in);
@@ -81,6 +92,14 @@ hns_interface_counters (u32 sw_if_index, u64 *rx_packets, u64 *tx_packets)
   vlib_get_combined_counter (im->combined_sw_if_counters + VNET_INTERFACE_COUNTER_TX, sw_if_index,
 			     &c);
   *tx_packets = c.packets;
+}
+
+uword
+hns_interface_rename (u32 sw_if_index, const char *name, u8 *error, uword room)
+{
+  vnet_main_t *vnm = vnet_get_main ();
+  u32 hw_if_index = vnet_get_sup_hw_interface (vnm, sw_if_index)->hw_if_index;
+  return hns_error_take (vnet_rename_interface (vnm, hw_if_index, (char *) name), error, room);
 }
 
 int

@@ -117,6 +117,7 @@ typedef struct
 } hns_interface_t;
 int hns_interface (u32 sw_if_index, hns_interface_t *out);
 u32 hns_interface_by_name (const u8 *name, uword len);
+uword hns_interface_rename (u32 sw_if_index, const char *name, u8 *error, uword room);
 void hns_interface_counters (u32 sw_if_index, u64 *rx_packets, u64 *tx_packets);
 int hns_interface_set_admin (u32 sw_if_index, int up, u8 *error, uword room);
 void hns_interface_set_mtu (u32 sw_if_index, u32 mtu);

@@ -17,9 +17,15 @@ use crate::vpp::{Barrier, cli, interface};
 pub(super) const CREATE: &CStr = c"create host-interface";
 const DELETE: &CStr = c"delete host-interface";
 
-/// VPP's name of the interface on a netdev.
-pub fn name_of(device: &IfName) -> String {
+/// VPP's name of the interface on a netdev, in its own words.
+fn given_name(device: &IfName) -> String {
     format!("host-{device}")
+}
+
+/// The name that it has with us: no command of VPP's could name `host-eth0.7`,
+/// which it takes for sub-interface 7 of `host-eth0`, and looks no further.
+pub fn name_of(device: &IfName) -> String {
+    given_name(device).replace('.', "-")
 }
 
 /// Make an interface on the netdev of that name, with this MAC, one queue each
@@ -28,15 +34,26 @@ pub fn name_of(device: &IfName) -> String {
 pub fn create(barrier: &Barrier<'_>, device: &IfName, mac: MacAddr) -> Result<Created, String> {
     let name = name_of(device);
     // VPP knows its netdevs by name alone, without their namespaces.
-    if interface::by_name(barrier, &name).is_some() {
-        return Err(format!("VPP has an interface {name} already: 'delete host-interface name {device}' removes it"));
+    for name in [&name, &given_name(device)] {
+        if interface::by_name(barrier, name).is_some() {
+            return Err(format!(
+                "VPP has an interface {name} already: 'delete host-interface name {device}' removes it"
+            ));
+        }
     }
     let said = cli::call(barrier, CREATE, &format!("name {device} hw-addr {mac}"))
         .map_err(|reason| format!("VPP's af-packet refused {device}: {reason}"))?;
-    match interface::by_name(barrier, &name) {
-        Some(sw_if_index) => Ok(Created { sw_if_index, name }),
-        None => Err(format!("VPP's af-packet refused {device}: it said '{said}'; 'show logging' may tell why")),
+    let given = given_name(device);
+    let Some(sw_if_index) = interface::by_name(barrier, &given) else {
+        return Err(format!("VPP's af-packet refused {device}: it said '{said}'; 'show logging' may tell why"));
+    };
+    if given != name
+        && let Err(reason) = interface::rename(barrier, sw_if_index, &name)
+    {
+        cli::call(barrier, DELETE, &format!("name {device}"))?;
+        return Err(reason);
     }
+    Ok(Created { sw_if_index, name })
 }
 
 /// Delete what [`create`] made.
