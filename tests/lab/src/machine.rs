@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 
 use crate::cleanup::{Debt, NETNS_DIR, PREFIX, RunDir, owe, settle};
 use crate::netns::Netns;
+use crate::time::{secs, until};
 use crate::topology::addr;
 use crate::vpp::{Config, Vpp};
 
@@ -159,6 +161,7 @@ impl Machine {
             starts: AtomicU32::new(0),
         };
         machine.wire_up()?;
+        machine.settle()?;
         if start {
             machine.start()?;
         }
@@ -209,6 +212,30 @@ impl Machine {
         host.ip(ON_ETH0)?;
         host.ip_with(&["-6"], RULES6)?;
         Ok(())
+    }
+
+    /// Wait until the host's NICs that are up have all that the kernel makes
+    /// by itself, a moment later: link-local addresses, the local routes of
+    /// IPv6 addresses.
+    pub fn settle(&self) -> Result<()> {
+        until("the host's NICs have what the kernel makes", secs(5), || {
+            let of =
+                |words: &[&str]| -> Result<Vec<Value>> { Ok(serde_json::from_str(&self.host.output("ip", words)?)?) };
+            let local = of(&["-j", "-6", "route", "show", "table", "local"])?;
+            for link in of(&["-j", "-6", "addr", "show", "up"])? {
+                if !link["ifname"].as_str().is_some_and(|name| name.starts_with("eth")) {
+                    continue;
+                }
+                let addresses = link["addr_info"].as_array().context("no addresses")?;
+                ensure!(addresses.iter().any(|address| address["scope"] == "link"), "no link-local address: {link}");
+                for address in addresses {
+                    let has =
+                        local.iter().any(|route| route["dst"] == address["local"] && route["dev"] == link["ifname"]);
+                    ensure!(has && address["tentative"].is_null(), "not there yet: {address}");
+                }
+            }
+            Ok(Some(()))
+        })
     }
 
     fn options(&self) -> std::sync::MutexGuard<'_, MachineOptions> {

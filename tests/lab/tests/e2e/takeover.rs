@@ -124,11 +124,15 @@ fn vlan(machine: &Machine) -> Result<()> {
          route add 10.90.0.0/16 via 203.0.113.20 dev eth0.7 metric 600
          route add 10.90.0.0/16 via 203.0.113.21 dev eth0.7 metric 100 table 90
          rule add iif eth0.7 lookup 90 pref 1100")?;
+    machine.settle()?;
     let before = seen(machine)?;
     let vpp = machine.vpp()?;
     for _ in 0..2 {
-        take(&vpp, "eth0.7", "")?;
+        let shown = take(&vpp, "eth0.7", "")?;
         same(machine, &before, Exactness::Programs)?;
+        // VPP's own commands can name it.
+        ensure!(shown["interface"] == "host-eth0-7", "{shown:#}");
+        vpp.quiet("set interface state host-eth0-7 up")?;
         for (peer, host) in [("203.0.113.20", "203.0.113.10"), ("2001:db8:7::20", "2001:db8:7::10")] {
             ping(&machine.host, peer)?;
             tcp(&machine.peer, &machine.host, host, peer, 100_000)?;
@@ -159,6 +163,7 @@ fn kept(machine: &Machine) -> Result<()> {
         h6 = addr::HOST6,
         p4 = addr::PEER4,
     ))?;
+    machine.settle()?;
     let before = seen(machine)?;
     let vpp = machine.start()?;
     let journal = vpp.ctl("show hostnet journal")?;
