@@ -13,21 +13,21 @@ use hostnet_lab::vpp::{Config, Vpp};
 use libtest_mimic::Trial;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{Backend, plain, plugin};
+use crate::monitor;
+use crate::support::{Backend, note_time, plain, plugin};
 
 pub(crate) fn tests() -> Vec<Trial> {
     if std::env::var_os("HOSTNET_CARDS").is_none() {
         return Vec::new();
     }
+    let life = |name: &'static str, case: Case| plain(name, move || whole_life(name, &case));
     vec![
-        plain("p01_vmxnet3", || whole_life(&Case { wire: 2, words: "driver vmxnet3", driver: "vmxnet3", hot: true })),
-        plain("p01_virtio_by_vfio", || whole_life(&Case { wire: 4, words: "", driver: "virtio", hot: true })),
-        plain("p01_virtio_by_uio", || {
-            // Whoever unplugs a card from under uio asks nobody.
-            whole_life(&Case { wire: 1, words: "driver virtio no-iommu", driver: "virtio", hot: false })
-        }),
+        life("p01_vmxnet3", Case { wire: 2, words: "driver vmxnet3", driver: "vmxnet3", hot: Some("vmxnet3") }),
+        life("p01_virtio_by_vfio", Case { wire: 4, words: "", driver: "virtio", hot: Some("virtio-net-pci") }),
+        // Whoever unplugs a card from under uio asks nobody.
+        life("p01_virtio_by_uio", Case { wire: 1, words: "driver virtio no-iommu", driver: "virtio", hot: None }),
         plain("p01_refusals", refusals),
     ]
 }
@@ -36,8 +36,8 @@ struct Case {
     wire: u8,
     words: &'static str,
     driver: &'static str,
-    /// It is unplugged while it is taken.
-    hot: bool,
+    /// It is unplugged while it is taken: what QEMU calls such a card.
+    hot: Option<&'static str>,
 }
 
 /// A card with its host, and the machine at the other end of its wire.
@@ -59,6 +59,10 @@ impl Drop for Bench {
         let _ = self.far.ip(&format!("link set far0 netns 1 name far{}", self.wire));
         settle(&Debt::Dir(self.dir.clone()));
     }
+}
+
+fn mac(wire: u8, end: u8) -> String {
+    format!("52:54:00:00:0{wire}:0{end}")
 }
 
 fn device_of(mac: &str) -> Result<String> {
@@ -85,11 +89,11 @@ impl Bench {
         std::fs::create_dir_all(&dir)?;
         let make = |role: &str| Netns::create(&format!("{tag}-{role}"));
         let (host, far, around) = (make("host")?, make("far")?, make("vpp")?);
-        let card = device_of(&format!("52:54:00:00:0{wire}:01"))?;
+        let card = device_of(&mac(wire, 1))?;
         let device = std::fs::canonicalize(format!("/sys/class/net/{card}/device"))?;
         let is_address = |part: &&str| part.len() == 12 && part.split(':').count() == 3;
         let address = device.to_str().and_then(|path| path.rsplit('/').find(is_address)).context("no PCI address")?;
-        let peer = device_of(&format!("52:54:00:00:0{wire}:02"))?;
+        let peer = device_of(&mac(wire, 2))?;
         let name = format!("card{wire}");
         for (device, netns, name) in [(&card, &host, name.as_str()), (&peer, &far, "far0")] {
             let words = ["link", "set", device, "down", "netns", netns.name(), "name", name];
@@ -180,7 +184,14 @@ fn is_taken(vpp: &Vpp, case: &Case) -> Result<()> {
     })
 }
 
-fn whole_life(case: &Case) -> Result<()> {
+fn whole_life(name: &str, case: &Case) -> Result<()> {
+    let begun = std::time::Instant::now();
+    let lived = live(case);
+    note_time(name, begun);
+    lived
+}
+
+fn live(case: &Case) -> Result<()> {
     let bench = Bench::new(case.wire)?;
     let vpp = bench.vpp(1)?;
     let before = bench.seen()?;
@@ -204,37 +215,44 @@ fn whole_life(case: &Case) -> Result<()> {
     let vpp = bench.vpp(2)?;
     is_taken(&vpp, case).with_context(|| format!("after a death\n{}", vpp.last_words()))?;
     bench.carries().with_context(|| format!("after a death\n{}", vpp.last_words()))?;
-    if case.hot {
-        unplug(&bench, &vpp, &before)?;
+    if let Some(kind) = case.hot {
+        unplug(&bench, &vpp, &before, kind)?;
     }
     vpp.stop()?;
     bench.is_home(&before).context("after VPP's clean end")
 }
 
 /// The card goes and comes again, while VPP lives.
-fn unplug(bench: &Bench, vpp: &Vpp, before: &str) -> Result<()> {
-    let remove = format!("/sys/bus/pci/devices/{}/remove", bench.address);
-    // Returns when VPP has let the card go.
-    let unplugging = std::thread::spawn(move || std::fs::write(remove, "1"));
-    until("the card is gone", secs(3), || {
-        ensure!(!Path::new("/sys/bus/pci/devices").join(&bench.address).exists(), "{}", vpp.last_words());
-        Ok(Some(()))
-    })?;
-    unplugging.join().map_err(|_| anyhow::anyhow!("the unplugging panicked"))??;
+fn unplug(bench: &Bench, vpp: &Vpp, before: &str, kind: &str) -> Result<()> {
+    let (wire, folder) = (bench.wire, Path::new("/sys/bus/pci/devices").join(&bench.address));
+    let id = format!("card{wire}.1");
+    monitor::unplug(&id, secs(3))?;
+    monitor::await_unplugged(&id, secs(6)).with_context(|| vpp.last_words())?;
+    ensure!(!folder.exists(), "{} is still there", folder.display());
     vpp.alive()?;
     until("it is told", secs(3), || {
         let shown = uplink_of(vpp)?.context("nothing is shown")?.to_string();
         ensure!(shown.contains(&format!("find PCI device {}", bench.address)), "{shown}");
         Ok(Some(()))
     })?;
-    std::fs::write("/sys/bus/pci/rescan", "1")?;
-    until("it is home again", secs(3), || {
+    let card = json!({
+        "driver": kind,
+        "id": id,
+        "bus": format!("port{wire}"),
+        "netdev": format!("wire{wire}.1"),
+        "mac": mac(wire, 1),
+    });
+    monitor::plug(&card, secs(3))?;
+    until("it is home again", secs(6), || {
         // The record of it stays, with nothing left to undo.
         let shown = uplink_of(vpp)?.unwrap_or_default();
         ensure!(shown.is_null() || shown["state"] == "failed", "{shown:#}");
         Ok(Some(()))
     })?;
-    bench.is_home(before)
+    bench.is_home(before).with_context(|| format!("plugged in again\n{}", vpp.last_words()))?;
+    let journals = vpp.ctl("show hostnet journal")?;
+    ensure!(!journals.contains(&bench.name), "{journals}");
+    Ok(())
 }
 
 fn refusals() -> Result<()> {

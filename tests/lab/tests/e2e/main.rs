@@ -11,6 +11,7 @@ mod kinds;
 mod leaving;
 mod loading;
 mod looks;
+mod monitor;
 mod panics;
 mod pods;
 mod resolution;
@@ -56,11 +57,6 @@ const ONCE: [&str; 22] = [
     "t06_",
 ];
 
-/// Tests of the emulated machine that would make its run too long: `HOSTNET_ALL=1
-/// make test-vhost` has them too. Beside the native tests a card's way home
-/// took longer than they wait.
-const LONG: [&str; 1] = ["p01_"];
-
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::from_args();
     if !arguments.list {
@@ -89,8 +85,7 @@ fn main() -> anyhow::Result<()> {
     ];
     let mut tests: Vec<Trial> = tests.into_iter().flatten().collect();
     if Backend::of_this_run() == Backend::Vhost {
-        let long = if std::env::var_os("HOSTNET_ALL").is_some_and(|all| !all.is_empty()) { &[][..] } else { &LONG };
-        tests.retain(|test| !ONCE.iter().chain(long).any(|name| test.name().starts_with(name)));
+        tests.retain(|test| !ONCE.iter().any(|name| test.name().starts_with(name)));
     }
     let conclusion = libtest_mimic::run(&arguments, tests);
     hostnet_lab::cleanup::settle_all();
