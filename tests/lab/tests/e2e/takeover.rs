@@ -134,7 +134,8 @@ fn vlan(machine: &Machine) -> Result<()> {
         ensure!(shown["interface"] == "host-eth0-7", "{shown:#}");
         vpp.quiet("set interface state host-eth0-7 up")?;
         for (peer, host) in [("203.0.113.20", "203.0.113.10"), ("2001:db8:7::20", "2001:db8:7::10")] {
-            ping(&machine.host, peer)?;
+            // VPP drops what comes before it knows a neighbour.
+            until("VPP has learned its neighbour", secs(5), || ping(&machine.host, peer).map(Some))?;
             tcp(&machine.peer, &machine.host, host, peer, 100_000)?;
         }
         // The parent stays with Linux, and works.
