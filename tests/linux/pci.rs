@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command as Process;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hostnet::linux::NetnsFile;
 use hostnet::linux::pci::{PciBus, PciFacts, UIO_PCI_GENERIC, VFIO_PCI};
 use hostnet::model::{Netns, PciDevice};
 use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 
 use crate::lab::run;
 
@@ -44,17 +44,20 @@ fn behind_iommu() -> impl Iterator<Item = &'static Wire> {
     WIRES.iter().filter(|wire| wire.taker == VFIO_PCI)
 }
 
+/// The file that is locked by whoever uses cards: tests with VPP do too
+/// (tests/lab/tests/e2e/cards.rs).
+const LOCK: &str = "/run/hostnet-cards";
+
 /// The cards are one test's at a time.
 struct Cards {
     bus: PciBus,
     initial: NetnsFile,
-    _alone: MutexGuard<'static, ()>,
+    _alone: Flock<fs::File>,
 }
 
 impl Cards {
     fn new() -> Self {
-        static ALONE: Mutex<()> = Mutex::new(());
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = Flock::lock(fs::File::create(LOCK).unwrap(), FlockArg::LockExclusive).unwrap();
         Self { bus: PciBus::new(), initial: NetnsFile::initial().unwrap(), _alone: alone }
     }
 

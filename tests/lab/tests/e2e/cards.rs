@@ -2,6 +2,7 @@
 //! `tests/vm/run` boots alone, which has the cards (see there): it sets
 //! `HOSTNET_CARDS`.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
@@ -11,6 +12,7 @@ use hostnet_lab::time::{secs, until};
 use hostnet_lab::traffic::{ping, tcp};
 use hostnet_lab::vpp::{Config, Vpp};
 use libtest_mimic::Trial;
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -50,7 +52,12 @@ struct Bench {
     wire: u8,
     name: String,
     address: String,
+    /// The tests of cards without VPP take all of them; see tests/linux/pci.rs.
+    _shared: Flock<File>,
 }
+
+/// The file that is locked by whoever uses cards.
+const LOCK: &str = "/run/hostnet-cards";
 
 impl Drop for Bench {
     fn drop(&mut self) {
@@ -83,6 +90,8 @@ const FAR6: &str = "2001:db8:1::20";
 
 impl Bench {
     fn new(wire: u8) -> Result<Self> {
+        let lock = Flock::lock(File::create(LOCK)?, FlockArg::LockShared);
+        let shared = lock.map_err(|(_, errno)| errno).context(LOCK)?;
         let tag = format!("{PREFIX}{}-card{wire}", std::process::id());
         let dir = Path::new(RUN_ROOT).join(&tag);
         owe(Debt::Dir(dir.clone()));
@@ -113,7 +122,7 @@ impl Bench {
              rule add iif {name} lookup 77 pref 1000
              neigh add 192.0.2.99 lladdr 02:00:5e:00:00:99 dev {name} nud permanent"
         ))?;
-        Ok(Self { host, far, around, wire, name, address: address.to_owned(), dir, tag })
+        Ok(Self { host, far, around, wire, name, address: address.to_owned(), dir, tag, _shared: shared })
     }
 
     fn vpp(&self, life: u8) -> Result<Vpp> {
