@@ -9,6 +9,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -18,6 +19,7 @@ use crate::bridge::HelperEnd;
 use crate::engine::{Command, DriverChoice, LinuxStep, Output, Plan, Recovery, Report, Startup, UplinkRequest};
 #[cfg(feature = "faults")]
 use crate::engine::{Step, faults};
+use crate::linux::home::Fresh;
 use crate::linux::{self, Host};
 use crate::model::IfName;
 
@@ -130,7 +132,7 @@ fn text_of(payload: &(dyn Any + Send)) -> &str {
 
 /// Work until told to stop; an error is why it cannot go on.
 fn serve(end: &HelperEnd) -> Result<(), String> {
-    let mut host = Host::default();
+    let mut host = Host::resume();
     loop {
         // First the wake-up, then the queue: what comes in between wakes again.
         end.quiet();
@@ -144,19 +146,26 @@ fn serve(end: &HelperEnd) -> Result<(), String> {
                 return Err("it could not return to its own network namespace".to_owned());
             }
         }
-        wait(end)?;
+        host.fresh().tend();
+        if linux::is_astray() {
+            return Err("it could not return to its own network namespace".to_owned());
+        }
+        wait(end, host.fresh())?;
     }
 }
 
 /// Sleep until something is to be done.
-fn wait(end: &HelperEnd) -> Result<(), String> {
-    let mut files = [PollFd::new(end.event(), PollFlags::POLLIN)];
-    loop {
-        match poll(&mut files, PollTimeout::NONE) {
-            Ok(_) => return Ok(()),
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(format!("poll: {}", errno.desc())),
-        }
+fn wait(end: &HelperEnd, fresh: &Fresh) -> Result<(), String> {
+    let mut files = vec![PollFd::new(end.event(), PollFlags::POLLIN)];
+    files.extend(fresh.files().map(|file| PollFd::new(file, PollFlags::POLLIN)));
+    // Rounded up: it is not looked at before its time again and again.
+    let longest = fresh.patience().map_or(PollTimeout::NONE, |patience| {
+        PollTimeout::try_from(patience + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+    });
+    match poll(&mut files, longest) {
+        // A signal: what is to be done is looked at once more.
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(format!("poll: {}", errno.desc())),
     }
 }
 

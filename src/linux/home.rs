@@ -7,6 +7,7 @@
 
 mod away;
 mod check;
+mod fresh;
 mod guard;
 mod kept;
 mod netdev;
@@ -18,6 +19,7 @@ mod watch;
 
 pub use away::{commit, foresee_tap, give_back, recall, strike, take, write_journal};
 pub use check::{Checked, Standing, check};
+pub use fresh::Fresh;
 pub use guard::start as start_guard;
 pub use kept::{keep, probe};
 pub use owner::{is_alive, this_process};

@@ -11,6 +11,7 @@ use nix::errno::Errno;
 
 use super::client::Netlink;
 use super::error::{Error, gone_is_fine};
+use super::home::Fresh;
 use super::netns::NetnsFile;
 use super::probe::place;
 use super::wire::LinkFacts;
@@ -46,11 +47,22 @@ struct Session {
 #[derive(Debug, Default)]
 pub struct Host {
     sessions: HashMap<UplinkId, Session>,
+    fresh: Fresh,
     /// A guard of this process was started.
     guarded: bool,
 }
 
 impl Host {
+    /// With what a helper thread before this one looked after.
+    pub fn resume() -> Self {
+        Self { fresh: Fresh::resume(), ..Self::default() }
+    }
+
+    /// What is kept up to date between commands.
+    pub fn fresh(&mut self) -> &mut Fresh {
+        &mut self.fresh
+    }
+
     /// Carry out a step.
     pub fn apply(&mut self, plan: &Plan, step: LinuxStep) -> Result<Output, Error> {
         if step == LinuxStep::Namespaces {
@@ -87,7 +99,11 @@ impl Host {
             LinuxStep::Configuration => session.configure(plan),
             LinuxStep::Commit => {
                 let index = session.found(plan)?.index;
-                home::commit(plan, takeover(plan)?, index)
+                home::commit(plan, takeover(plan)?, index)?;
+                if let Some(takeover) = &plan.takeover {
+                    self.fresh.start(plan.id, takeover);
+                }
+                Ok(())
             }
         }
         .map(|()| Output::None)
@@ -108,7 +124,10 @@ impl Host {
                 }
                 return Ok(());
             }
-            (LinuxStep::Commit, Some(takeover)) => return home::recall(takeover),
+            (LinuxStep::Commit, Some(takeover)) => {
+                self.fresh.stop(plan.id);
+                return home::recall(takeover);
+            }
             _ => {}
         }
         let Some(session) = self.session_to_undo(plan)? else {
@@ -137,6 +156,7 @@ impl Host {
 
     /// Close what is held for an uplink.
     pub fn forget(&mut self, uplink: UplinkId) {
+        self.fresh.stop(uplink);
         self.sessions.remove(&uplink);
     }
 

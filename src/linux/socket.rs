@@ -16,7 +16,9 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::error::Error;
 
+mod events;
 mod raw;
+pub(super) use events::Events;
 pub(super) use raw::RawRequest;
 
 /// How long the kernel may take to answer. It works on a request inside

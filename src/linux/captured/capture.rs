@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use nix::errno::Errno;
 use nix::time::ClockId;
 
+use super::lost::Fleeting;
 use super::message::{attrs, push, put, u8_at, u32_at};
 use super::view::{
     AF_INET, AF_INET6, Address, FIB_RULE_HDR, IFADDRMSG, NDMSG, NHMSG, Nexthop, RT_TABLE_LOCAL, RT_TABLE_MAIN, RTMSG,
@@ -29,7 +30,7 @@ pub(super) const FRA_OIFNAME: u16 = 17;
 pub(super) const FRA_PROTOCOL: u16 = 21;
 /// Of neighbours (linux/neighbour.h).
 const NDA_IFINDEX: u16 = 8;
-const NTF_PROXY: u8 = 8;
+pub(super) const NTF_PROXY: u8 = 8;
 const NUD_PERMANENT: u16 = 0x80;
 
 /// Metric of the routes that the kernel makes from IPv6 addresses
@@ -189,9 +190,33 @@ fn rules(socket: &mut Socket, name: &str) -> Result<Vec<RawMessage>, Error> {
     Ok(found)
 }
 
+/// What it would lose with its carrier; see [`Fleeting`].
+pub(in crate::linux) fn fleeting(socket: &mut Socket, index: u32) -> Result<Fleeting, Error> {
+    let nexthops = nexthops(socket, index)?;
+    let ids: HashSet<u32> = nexthops.iter().filter_map(Nexthop::read).map(|nexthop| nexthop.id).collect();
+    let by_object = |message: &RawMessage| {
+        let view = Route::read(message).filter(|view| view.protocol != ROUTE_PROTOCOL);
+        view.and_then(|view| view.nexthop_id).is_some_and(|id| ids.contains(&id))
+    };
+    let mut routes = if ids.is_empty() { Vec::new() } else { routes_through(socket, index)? };
+    routes.retain(by_object);
+    Ok(Fleeting { index, taken_at: now(), nexthops, routes, proxies: proxies(socket, index)? })
+}
+
 fn neighbours(socket: &mut Socket, index: u32) -> Result<Vec<RawMessage>, Error> {
+    let mut found = neighbours_with(socket, index, 0)?;
+    found.extend(proxies(socket, index)?);
+    Ok(found)
+}
+
+/// The addresses that the host answers for on the device.
+pub(in crate::linux) fn proxies(socket: &mut Socket, index: u32) -> Result<Vec<RawMessage>, Error> {
+    neighbours_with(socket, index, NTF_PROXY)
+}
+
+fn neighbours_with(socket: &mut Socket, index: u32, flags: u8) -> Result<Vec<RawMessage>, Error> {
     let mut found = Vec::new();
-    for (family, flags) in [(AF_INET, 0), (AF_INET6, 0), (AF_INET, NTF_PROXY), (AF_INET6, NTF_PROXY)] {
+    for family in [AF_INET, AF_INET6] {
         let mut body = of_family(family, NDMSG);
         put(&mut body, 10, &[flags]);
         push(&mut body, NDA_IFINDEX, &index.to_ne_bytes());

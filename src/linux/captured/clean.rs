@@ -16,7 +16,7 @@ pub(super) struct Move {
 }
 
 impl Move {
-    fn index(self, index: u32) -> u32 {
+    pub(super) fn index(self, index: u32) -> u32 {
         if index == self.from { self.to } else { index }
     }
 

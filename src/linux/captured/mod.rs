@@ -21,8 +21,9 @@ mod sysctl;
 mod view;
 
 pub use capture::capture;
+pub(super) use capture::{fleeting, proxies};
 pub use differences::differences;
 pub use host_config::host_config;
-pub(super) use lost::keep_lost;
+pub(super) use lost::{Fleeting, keep_lost, tells_of_object};
 pub use plan::Dressing;
 pub use restore::{restore, restore_first};

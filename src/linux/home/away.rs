@@ -1,6 +1,7 @@
 //! The steps of a takeover on Linux's side, and their undoing.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -20,21 +21,26 @@ use crate::model::{Captured, Netns};
 static UNWRITTEN: Mutex<BTreeMap<JournalName, Journal>> = Mutex::new(BTreeMap::new());
 
 /// The journals, locked, and the journal of this takeover if it is there.
-struct Held {
-    dir: JournalDir,
-    lock: JournalLock,
+pub(super) struct Held {
+    pub(super) dir: JournalDir,
+    pub(super) lock: JournalLock,
     name: JournalName,
 }
 
 impl Held {
     fn open(takeover: &Takeover) -> Result<Self, Error> {
+        Self::open_within(takeover, PATIENCE)
+    }
+
+    /// Waits for another holder at most so long; then the error is `EAGAIN`.
+    pub(super) fn open_within(takeover: &Takeover, patience: Duration) -> Result<Self, Error> {
         let dir = JournalDir::open(&takeover.journal)?;
-        let lock = dir.lock(PATIENCE)?;
+        let lock = dir.lock(patience)?;
         let name = JournalName { interface: takeover.linux_if.clone(), home_ino: takeover.home_ino };
         Ok(Self { dir, lock, name })
     }
 
-    fn read(&self) -> Result<Option<Journal>, Error> {
+    pub(super) fn read(&self) -> Result<Option<Journal>, Error> {
         if let Some(journal) = UNWRITTEN.lock().get(&self.name) {
             return Ok(Some(journal.clone()));
         }

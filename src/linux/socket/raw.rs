@@ -35,12 +35,12 @@ pub(in crate::linux) struct RawRequest {
     pub(in crate::linux) body: Vec<u8>,
 }
 
-/// A message of an answer.
-struct Frame<'a> {
-    kind: u16,
+/// A message.
+pub(super) struct Frame<'a> {
+    pub(super) kind: u16,
     flags: u16,
     sequence: u32,
-    body: &'a [u8],
+    pub(super) body: &'a [u8],
 }
 
 fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
@@ -48,7 +48,7 @@ fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 }
 
 /// The first message, and what follows it.
-fn first(bytes: &[u8]) -> Option<(Frame<'_>, &[u8])> {
+pub(super) fn first(bytes: &[u8]) -> Option<(Frame<'_>, &[u8])> {
     let length = usize::try_from(u32::from_ne_bytes(number(bytes, 0)?)).ok()?;
     let frame = Frame {
         kind: u16::from_ne_bytes(number(bytes, 4)?),
