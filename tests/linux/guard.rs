@@ -3,12 +3,14 @@
 
 mod beside;
 mod disk;
+mod fresh;
 mod gone;
 mod kills;
 mod watch;
 
 use std::cell::RefCell;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -101,32 +103,36 @@ impl Lab {
     }
 
     fn take(&self, until: Until) {
-        let takeover = self.takeover();
+        drop(self.take_by(&self.takeover(), until));
+    }
+
+    /// The tap's file: with it the tap loses its carrier.
+    fn take_by(&self, takeover: &Takeover, until: Until) -> Option<OwnedFd> {
         self.before.replace(Captured::clone(&takeover.captured));
-        home::write_journal(&takeover).unwrap();
+        home::write_journal(takeover).unwrap();
         if until == Until::Written {
-            return;
+            return None;
         }
-        assert!(home::take(&takeover).unwrap().is_some());
+        assert!(home::take(takeover).unwrap().is_some());
         if until == Until::Parked {
-            return;
+            return None;
         }
-        let (captured, plan) = (&takeover.captured, self.plan(&takeover));
-        home::foresee_tap(&plan, &takeover).unwrap();
-        // With VPP's file it loses its carrier: here, at the end.
-        let _file = open_tun(&name(), true).unwrap();
+        let (captured, plan) = (&takeover.captured, self.plan(takeover));
+        home::foresee_tap(&plan, takeover).unwrap();
+        let file = open_tun(&name(), true).unwrap();
         let mtu = plan.device.mtu.to_string();
         run("ip", &["link", "set", "dev", NAME, "address", &plan.device.mac.to_string(), "mtu", &mtu]);
         let number = index(NAME);
         if until == Until::HalfDressed {
             hostnet::linux::restore_first(&self.home.own, number, captured, Dressing::Tap, 20).unwrap();
-            return;
+            return Some(file);
         }
         assert_eq!(restore(&self.home.own, number, captured, Dressing::Tap).unwrap(), Vec::<String>::new());
-        home::commit(&plan, &takeover, number).unwrap();
+        home::commit(&plan, takeover, number).unwrap();
         if until == Until::Recalled {
-            home::recall(&takeover).unwrap();
+            home::recall(takeover).unwrap();
         }
+        Some(file)
     }
 
     fn plan(&self, takeover: &Takeover) -> Plan {
