@@ -46,6 +46,11 @@ pub(crate) fn plugin() -> PathBuf {
     std::env::var_os("HOSTNET_PLUGIN").map_or_else(|| root().join("target/release/hostnet_plugin.so"), PathBuf::from)
 }
 
+/// The guard: `HOSTNET_GUARD`, else as `make build` leaves it beside the plugin.
+pub(crate) fn guard() -> PathBuf {
+    std::env::var_os("HOSTNET_GUARD").map_or_else(|| plugin().with_file_name("hostnet-guard"), PathBuf::from)
+}
+
 /// The test-only build of it that injects failures: `HOSTNET_PLUGIN_FAULTS`.
 pub(crate) fn plugin_with_faults() -> PathBuf {
     std::env::var_os("HOSTNET_PLUGIN_FAULTS")

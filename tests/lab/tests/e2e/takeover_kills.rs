@@ -1,13 +1,18 @@
-//! Issue "takeover", 2: SIGKILL of VPP at random instants, and VPP started
-//! again: nothing is lost, every time.
+//! Issue "takeover", 2: SIGKILL of VPP at random instants; then the guard, or
+//! the guard killed and run again, or VPP started again: nothing is lost, every
+//! time.
 
+use std::cell::Cell;
+use std::io::Write as _;
 use std::ops::Range;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use hostnet_lab::linux_view::{Exactness, LinuxView};
 use hostnet_lab::machine::Machine;
+use hostnet_lab::process::Process;
 use hostnet_lab::time::{secs, until};
 use hostnet_lab::topology::addr;
 use hostnet_lab::traffic::ping;
@@ -16,6 +21,7 @@ use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::support::guard;
 use crate::takeover_support::{
     is_home, machine, release, same, seen, take, taken, takeover, uplink_command, with_workers,
 };
@@ -26,9 +32,9 @@ pub(crate) fn tests() -> Vec<Trial> {
         takeover("t02_killed_while_releasing", machine, while_releasing),
         takeover("t02_killed_while_the_host_changes_its_network", machine, while_changing),
         takeover("t02_killed_with_two_workers", with_workers, |machine| {
-            rounds(2, machine, |machine, before, wait| {
-                one_while_taking(machine, before, wait)?;
-                one_while_releasing(machine, before, Duration::from_millis(3), false)
+            rounds("workers", 2, machine, |machine, before, wait, then| {
+                one_while_taking(machine, before, wait, then)?;
+                one_while_releasing(machine, before, Duration::from_millis(3), false, then)
             })
         }),
     ]
@@ -60,9 +66,91 @@ impl Instants {
     }
 }
 
+/// What follows VPP's death, in turn.
+#[derive(Clone, Copy, Debug)]
+enum Then {
+    /// VPP is started again.
+    Vpp,
+    /// The guard, then VPP.
+    Guard,
+    /// The guard, killed after so long, then a second one, then VPP.
+    GuardKilled(Duration),
+}
+
+/// How often it came to what.
+#[derive(Debug, Default)]
+struct Tally {
+    vpp: Cell<usize>,
+    guard: Cell<usize>,
+    killed: Cell<usize>,
+}
+
+impl Tally {
+    fn then(number: usize, instants: &mut Instants) -> Then {
+        match number % 3 {
+            0 => Then::Guard,
+            1 => Then::GuardKilled(instants.next(Duration::ZERO..Duration::from_millis(120))),
+            _ => Then::Vpp,
+        }
+    }
+
+    fn note(&self, then: Then) {
+        let which = match then {
+            Then::Vpp => &self.vpp,
+            Then::Guard => &self.guard,
+            Then::GuardKilled(_) => &self.killed,
+        };
+        which.set(which.get() + 1);
+    }
+
+    fn tell(&self, what: &str) {
+        // Not worth a failure.
+        let _ = writeln!(
+            std::io::stdout(),
+            "{what}: SIGKILL of VPP {} times; then the guard {}, the guard killed and run again {}, VPP alone {}",
+            self.vpp.get() + self.guard.get() + self.killed.get(),
+            self.guard.get(),
+            self.killed.get(),
+            self.vpp.get()
+        );
+    }
+}
+
+/// Who brings it home does, and all of it, to what `same` asks for.
+fn bring_home(machine: &Machine, then: Then, expected: &LinuxView, how: Exactness) -> Result<()> {
+    let journal = machine.journal();
+    let words = ["--journal", journal.to_str().context("not UTF-8")?, "restore"];
+    let program = guard();
+    let program = program.to_str().context("not UTF-8")?;
+    match then {
+        Then::Vpp => return Ok(()),
+        Then::Guard => {}
+        Then::GuardKilled(wait) => {
+            let silent = |command: &mut std::process::Command| {
+                command.stdout(Stdio::null());
+            };
+            let first = Process::start(&machine.host, program, &words, silent)?;
+            std::thread::sleep(wait);
+            drop(first);
+        }
+    }
+    let said = machine.host.output(program, &words).with_context(|| format!("{then:?}"))?;
+    same(machine, expected, how).with_context(|| format!("{then:?}: the guard said: {said}"))?;
+    if let Ok(parking) = machine.parking() {
+        let links = parking.output("ip", &["-br", "link"])?;
+        ensure!(links.lines().all(|line| line.starts_with("lo ")), "{then:?}: left parked: {links}");
+    }
+    Ok(())
+}
+
 /// As often as asked for, each at another instant of the time that a takeover
 /// takes; then everything is still well.
-fn rounds(count: usize, machine: &Machine, one: impl Fn(&Machine, &LinuxView, Duration) -> Result<()>) -> Result<()> {
+fn rounds(
+    what: &str,
+    count: usize,
+    machine: &Machine,
+    one: impl Fn(&Machine, &LinuxView, Duration, Then) -> Result<()>,
+) -> Result<()> {
     let mut before = seen(machine)?;
     let vpp = machine.vpp()?;
     let begun = Instant::now();
@@ -71,13 +159,17 @@ fn rounds(count: usize, machine: &Machine, one: impl Fn(&Machine, &LinuxView, Du
     release(&vpp, "eth0")?;
     is_home(machine, &before)?;
     drop(vpp);
-    let mut instants = Instants::new();
+    let (mut instants, tally) = (Instants::new(), Tally::default());
     for number in 0..count {
         let wait = instants.next(Duration::ZERO..takes * 5 / 4);
-        one(machine, &before, wait).with_context(|| format!("kill {number}, after {wait:?} of {takes:?}"))?;
+        let then = Tally::then(number, &mut instants);
+        one(machine, &before, wait, then)
+            .with_context(|| format!("kill {number}, after {wait:?} of {takes:?}, then {then:?}"))?;
+        tally.note(then);
         // It is as it was; from here on the lifetimes count that it has now.
         before = seen(machine)?;
     }
+    tally.tell(what);
     is_home(machine, &before)?;
     ping(&machine.host, addr::PEER4)?;
     ping(&machine.peer, addr::HOST6)
@@ -119,8 +211,9 @@ fn kill_during(vpp: &Vpp, command: &str, wait: Duration) -> Result<()> {
     })
 }
 
-fn one_while_taking(machine: &Machine, before: &LinuxView, wait: Duration) -> Result<()> {
+fn one_while_taking(machine: &Machine, before: &LinuxView, wait: Duration, then: Then) -> Result<()> {
     kill_during(&*machine.vpp()?, &uplink_command("eth0", ""), wait)?;
+    bring_home(machine, then, before, Exactness::Device)?;
     if start_again(machine, before)? {
         release(&*machine.vpp()?, "eth0")?;
     }
@@ -128,10 +221,10 @@ fn one_while_taking(machine: &Machine, before: &LinuxView, wait: Duration) -> Re
 }
 
 fn while_taking(machine: &Machine) -> Result<()> {
-    rounds(kills(), machine, one_while_taking)
+    rounds("taking", kills(), machine, one_while_taking)
 }
 
-fn one_while_releasing(machine: &Machine, before: &LinuxView, wait: Duration, by_exit: bool) -> Result<()> {
+fn one_while_releasing(machine: &Machine, before: &LinuxView, wait: Duration, by_exit: bool, then: Then) -> Result<()> {
     let vpp = machine.vpp()?;
     take(&vpp, "eth0", "")?;
     if by_exit {
@@ -141,6 +234,7 @@ fn one_while_releasing(machine: &Machine, before: &LinuxView, wait: Duration, by
     } else {
         kill_during(&vpp, "hostnet release eth0", wait)?;
     }
+    bring_home(machine, then, before, Exactness::Device)?;
     if start_again(machine, before)? {
         release(&*machine.vpp()?, "eth0")?;
     }
@@ -149,8 +243,8 @@ fn one_while_releasing(machine: &Machine, before: &LinuxView, wait: Duration, by
 
 fn while_releasing(machine: &Machine) -> Result<()> {
     let turn = AtomicBool::new(false);
-    rounds(kills(), machine, |machine, before, wait| {
-        one_while_releasing(machine, before, wait, turn.fetch_xor(true, Ordering::Relaxed))
+    rounds("releasing", kills(), machine, |machine, before, wait, then| {
+        one_while_releasing(machine, before, wait, turn.fetch_xor(true, Ordering::Relaxed), then)
     })
 }
 
@@ -189,12 +283,66 @@ fn unchange(machine: &Machine, n: u64) -> Result<()> {
         .map(drop)
 }
 
+/// What the kernel takes off a device without a carrier: next-hop objects,
+/// routes by them, proxies. They are changed, and the journal knows it.
+fn change_fleeting(machine: &Machine, number: usize) -> Result<()> {
+    let n = 30 + number % 40;
+    machine.host.ip(&format!(
+        "route replace 10.70.0.0/16 nhid {kept}
+         nexthop add id {id} via 192.0.2.{n} dev eth0
+         nexthop replace id 60 group 41/{id}
+         route replace 10.97.0.0/16 nhid {id}
+         route replace 10.96.{n}.0/24 nhid 60
+         route replace 2001:db8:97:{n}::/64 nhid 44
+         nexthop replace id 44 via 2001:db8:1::{n} dev eth0
+         nexthop replace id 51 via 192.0.2.{n} dev eth0
+         neigh add proxy 2001:db8:98::{n} dev eth0
+         neigh add proxy 198.18.0.{n} dev eth0",
+        kept = 41 + number % 2,
+        id = 1000 + n,
+    ))?;
+    if number > 0 {
+        unchange_fleeting(machine, number - 1)?;
+    }
+    // As rtnetlink has them: NHA_GATEWAY, NDA_DST.
+    let wanted = [format!("08000600c00002{n:02x}"), format!("08000100c61200{n:02x}")];
+    let gone = 30 + (number + 39) % 40;
+    let unwanted = [format!("08000100c61200{gone:02x}")];
+    let begun = Instant::now();
+    until("the journal knows it", secs(5), || {
+        let entries = std::fs::read_dir(machine.journal())?.flatten();
+        let mut files = entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(".journal"));
+        let text = std::fs::read_to_string(files.next().context("no journal")?.path())?;
+        let is_so = wanted.iter().all(|text_of| text.contains(text_of.as_str()))
+            && !unwanted.iter().any(|text_of| text.contains(text_of.as_str()));
+        Ok(is_so.then_some(()))
+    })
+    .with_context(|| format!("change {number}, after {:?}", begun.elapsed()))
+}
+
+fn unchange_fleeting(machine: &Machine, number: usize) -> Result<()> {
+    let n = 30 + number % 40;
+    machine
+        .host
+        .ip(&format!(
+            "nexthop del id {id}
+             route del 10.96.{n}.0/24
+             route del 2001:db8:97:{n}::/64
+             neigh del proxy 2001:db8:98::{n} dev eth0
+             neigh del proxy 198.18.0.{n} dev eth0",
+            id = 1000 + n,
+        ))
+        .map(drop)
+}
+
 fn while_changing(machine: &Machine) -> Result<()> {
     let before = seen(machine)?;
     take(&*machine.vpp()?, "eth0", "")?;
-    let mut instants = Instants::new();
+    let (mut instants, tally) = (Instants::new(), Tally::default());
     let mut number = 0;
     for kill in 0..kills() {
+        change_fleeting(machine, kill)?;
+        let alive = seen(machine)?;
         let wait = instants.next(Duration::ZERO..Duration::from_millis(40));
         let vpp = machine.vpp()?;
         std::thread::scope(|scope| -> Result<()> {
@@ -218,12 +366,25 @@ fn while_changing(machine: &Machine) -> Result<()> {
             let shown = machine.host.output("ip", &["-6", "route", "show", "table", "local", &last, "dev", "eth0"])?;
             Ok((!shown.trim().is_empty()).then_some(()))
         })?;
-        let expected = seen(machine)?.with_carrier(&before);
+        let expected = seen(machine)?.with_carrier(&alive);
         ensure!(expected.same_as(&before, Exactness::Programs).is_err(), "nothing was changed");
-        let has = start_again(machine, &expected).with_context(|| format!("kill {kill}, after {wait:?}"))?;
+        let then = Tally::then(kill, &mut instants);
+        let what = || format!("kill {kill}, after {wait:?}, then {then:?}");
+        bring_home(machine, then, &expected, Exactness::Programs).with_context(what)?;
+        let has = start_again(machine, &expected).with_context(what)?;
         ensure!(has, "kill {kill}: the NIC was not taken again");
+        tally.note(then);
     }
+    tally.tell("steady state with changes");
     unchange(machine, (number + 99) % 100 + 100)?;
+    if let Some(last) = kills().checked_sub(1) {
+        unchange_fleeting(machine, last)?;
+    }
+    machine.host.ip("route del 10.97.0.0/16
+         nexthop del id 60
+         nexthop del id 51
+         nexthop replace id 44 via 2001:db8:1::20 dev eth0
+         route replace 10.70.0.0/16 nhid 41")?;
     same(machine, &before, Exactness::Programs)?;
     ping(&machine.host, addr::PEER4)?;
     release(&*machine.vpp()?, "eth0")?;
