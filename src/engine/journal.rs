@@ -100,6 +100,9 @@ pub enum TakenDevice {
         mac: MacAddr,
         /// Its name there.
         parked_name: IfName,
+        /// The kernel's index of it at home. One that stays there, for the
+        /// user's own commands, keeps it under whatever name.
+        index: u32,
     },
     /// No network device any more: VPP drives it by way of another driver.
     Pci {

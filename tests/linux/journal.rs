@@ -38,6 +38,7 @@ fn journal(interface: &str, home_ino: u64, number: u64, routes: usize) -> Journa
             parking: "hostnet-uplinks".to_owned(),
             mac: link.mac,
             parked_name: interface.parse().unwrap(),
+            index: 7,
         },
         tap: None,
         captured: Captured { routes: vec![RawMessage(vec![7; 48]); routes], ..Captured::new(link) },

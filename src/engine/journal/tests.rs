@@ -248,6 +248,7 @@ fn device() -> impl Strategy<Value = TakenDevice> {
         parking,
         mac,
         parked_name,
+        index: 7,
     });
     let pci = (any::<String>(), any::<Option<String>>(), any::<String>()).prop_map(
         |(address, original_driver, taken_driver)| TakenDevice::Pci { address, original_driver, taken_driver },

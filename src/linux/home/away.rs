@@ -145,6 +145,7 @@ fn device(takeover: &Takeover) -> TakenDevice {
             parking: takeover.parking.clone(),
             mac: takeover.captured.link.mac,
             parked_name: takeover.linux_if.clone(),
+            index: takeover.captured.link.index,
         },
     }
 }

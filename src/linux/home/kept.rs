@@ -31,6 +31,7 @@ pub fn keep(request: &UplinkRequest, startup: &Startup, words: &str) -> Result<(
             parking: startup.netns.clone(),
             mac: captured.link.mac,
             parked_name: request.linux_if.clone(),
+            index: captured.link.index,
         },
     };
     let dir = JournalDir::open(&startup.journal)?;

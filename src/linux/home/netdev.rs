@@ -18,7 +18,7 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 pub(super) fn come_home(home: &NetnsFile, journal: &Journal) -> Result<(u32, Option<String>), Error> {
     let name = &journal.captured.link.name;
     let (place, link) = match &journal.device {
-        TakenDevice::Netdev { parking, mac, parked_name } => find_parked(home, journal, parking, *mac, parked_name)?,
+        TakenDevice::Netdev { parking, mac, .. } => find_parked(home, journal, parking, *mac)?,
         TakenDevice::Pci { .. } => give_driver_back(home, journal)?,
     };
     let (place, link) = match place {
@@ -114,8 +114,8 @@ fn at_home(home: &NetnsFile, link: &LinkFacts, name: &IfName) -> Result<(u32, Op
 pub(super) fn is_away(journal: &Journal) -> Result<(), Error> {
     let name = &journal.captured.link.name;
     match &journal.device {
-        TakenDevice::Netdev { parking, mac, parked_name } => {
-            let known = Known { journal, mac: *mac, parked_name };
+        TakenDevice::Netdev { parking, parked_name, .. } => {
+            let known = Known::of(journal);
             let what = format!("find device {parked_name} in namespace {parking}");
             let parked = parking::find(parking)?;
             let parked = parked.ok_or_else(|| Error::gone(&what, "there is no such namespace"))?;
@@ -137,11 +137,7 @@ pub(super) fn is_away(journal: &Journal) -> Result<(), Error> {
 /// The device, where it is at home.
 pub(super) fn find_at_home(home: &NetnsFile, journal: &Journal) -> Result<Option<LinkFacts>, Error> {
     let links = Netlink::open_in(home)?.links()?;
-    let (mac, parked_name) = match &journal.device {
-        TakenDevice::Netdev { mac, parked_name, .. } => (*mac, parked_name),
-        TakenDevice::Pci { .. } => (journal.captured.link.mac, &journal.captured.link.name),
-    };
-    Ok(Known { journal, mac, parked_name }.at_home(&links).cloned())
+    Ok(Known::of(journal).at_home(&links).cloned())
 }
 
 type Found = (Option<NetnsFile>, LinkFacts);
@@ -149,14 +145,8 @@ type Found = (Option<NetnsFile>, LinkFacts);
 /// Where a parked device is: in the parking namespace, at home already, or in
 /// the machine's initial namespace, where the kernel puts a physical device
 /// when its namespace ends.
-fn find_parked(
-    home: &NetnsFile,
-    journal: &Journal,
-    place: &str,
-    mac: MacAddr,
-    parked_name: &IfName,
-) -> Result<Found, Error> {
-    let known = Known { journal, mac, parked_name };
+fn find_parked(home: &NetnsFile, journal: &Journal, place: &str, mac: MacAddr) -> Result<Found, Error> {
+    let known = Known::of(journal);
     for parked in parking::places(place)? {
         let links = Netlink::open_in(&parked)?.links()?;
         if let Some(link) = links.into_iter().find(|link| known.is_parked(link)) {
@@ -183,9 +173,20 @@ struct Known<'a> {
     journal: &'a Journal,
     mac: MacAddr,
     parked_name: &'a IfName,
+    /// At home, before it was taken; 0 where that is not known.
+    index: u32,
 }
 
-impl Known<'_> {
+impl<'j> Known<'j> {
+    fn of(journal: &'j Journal) -> Self {
+        let link = &journal.captured.link;
+        let (mac, parked_name, index) = match &journal.device {
+            TakenDevice::Netdev { mac, parked_name, index, .. } => (*mac, parked_name, *index),
+            TakenDevice::Pci { .. } => (link.mac, &link.name, 0),
+        };
+        Self { journal, mac, parked_name, index }
+    }
+
     fn is_kind(&self, link: &LinkFacts) -> bool {
         let kind = link.kind.as_deref();
         kind == self.journal.captured.link.kind.as_deref() && kind != Some(TAP_KIND)
@@ -219,9 +220,10 @@ impl Known<'_> {
         // when its namespace ends.
         let is_hardware = self.journal.captured.link.kind.is_none();
         let by_mac = || kin().find(|link| is_hardware && link.mac == Some(self.mac));
-        // Not taken yet, and its MAC was changed just then.
-        let index = self.journal.captured.link.index;
-        let by_number = || kin().find(|link| link.index == index && self.has_name(link));
+        // Renamed by whoever gave it to VPP. The kernel gives no number to
+        // another device until it has given them all; or its MAC was changed
+        // just before it was taken.
+        let by_number = || kin().find(|link| link.index == self.index && (self.has_mac(link) || self.has_name(link)));
         by_both.or_else(by_other_name).or_else(by_mac).or_else(by_number)
     }
 }
