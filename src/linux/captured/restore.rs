@@ -5,7 +5,7 @@ use nix::errno::Errno;
 
 use super::capture;
 use super::link::{self, IFF_ALLMULTI, IFF_PROMISC, IFF_UP, RTM_NEWLINK, ifla, inet6_spec};
-use super::message::push;
+use super::message::{push, put};
 use super::plan::{self, Dressing, Role, Step};
 use super::view::Route;
 use super::{differences, present, sysctl};
@@ -15,6 +15,7 @@ use crate::linux::socket::{RawRequest, Socket};
 use crate::model::{Captured, CapturedLink, IfName};
 
 const RTM_NEWLINKPROP: u16 = 108;
+const RTM_DELLINKPROP: u16 = 109;
 const RTM_SETLINK: u16 = 19;
 /// IN6_ADDR_GEN_MODE_NONE (linux/if_link.h).
 const GENERATE_NONE: u8 = 1;
@@ -249,11 +250,30 @@ impl<'a> Restorer<'a> {
             push(&mut list, ifla::ALT_IFNAME, &text);
             push(&mut body, ifla::PROP_LIST | NESTED, &list);
             let what = format!("add alternative name {altname}");
-            let added = self.change(&what, RTM_NEWLINKPROP, NLM_F_CREATE | NLM_F_EXCL, body);
+            let mut added = self.change(&what, RTM_NEWLINKPROP, NLM_F_CREATE | NLM_F_EXCL, body.clone());
+            if added.as_ref().is_err_and(|error| error.errno() == Some(Errno::EEXIST)) && self.stands_in_beside() {
+                let mut of_device = body.clone();
+                put(&mut of_device, 4, &link.index.to_ne_bytes());
+                // The kernel refuses it where another device has the name.
+                let what = format!("take alternative name {altname} from the device itself");
+                added = self.change(&what, RTM_DELLINKPROP, 0, of_device);
+                added = added.and_then(|()| self.change(&what, RTM_NEWLINKPROP, NLM_F_CREATE | NLM_F_EXCL, body));
+            }
             if let Err(error) = added {
                 self.problems.push(error.to_string());
             }
         }
+    }
+
+    /// Whether a TAP device is dressed while the device itself is in the same
+    /// namespace, under another name: left there for the user's own commands,
+    /// it has kept what two cannot have.
+    fn stands_in_beside(&mut self) -> bool {
+        let link = &self.want.link;
+        self.dressing == Dressing::Tap
+            && link.index != self.index
+            && link::by_index(self.socket, link.index)
+                .is_ok_and(|found| found.mac == link.mac && found.kind == link.kind)
     }
 
     fn generation(&mut self, mode: Option<u8>) {
