@@ -14,6 +14,8 @@ hostnet-guard: gives Linux its interfaces back when the VPP that took them died
                                                --background: return at once
   hostnet-guard [--journal DIR] show [--json]  the journals
   hostnet-guard [--journal DIR] check          whether what Linux has is what the journals say
+  hostnet-guard [--journal DIR] forget <name>  that interface's device is gone for good, or the
+                                               journal has no use: it is set aside
 
   --journal DIR  where the journals are; as 'journal' in VPP's startup.conf, /var/lib/hostnet
 
@@ -48,6 +50,9 @@ pub(super) enum Action {
         json: bool,
     },
     Check,
+    Forget {
+        name: String,
+    },
     Help,
     Version,
 }
@@ -56,10 +61,10 @@ pub(super) enum Action {
 #[derive(Debug, thiserror::Error)]
 pub enum ArgsError {
     /// No command.
-    #[error("what is to be done? write one of: restore, watch <pid>, show, check")]
+    #[error("what is to be done? write one of: restore, watch <pid>, show, check, forget <name>")]
     Nothing,
     /// Not one of the commands.
-    #[error("unknown word '{0}'; expected one of: restore, watch <pid>, show, check")]
+    #[error("unknown word '{0}'; expected one of: restore, watch <pid>, show, check, forget <name>")]
     Unknown(String),
     /// Something behind a whole command.
     #[error("'{0}' has no place behind '{1}'")]
@@ -67,6 +72,9 @@ pub enum ArgsError {
     /// `watch` alone.
     #[error("watch which process? write 'watch <pid>'")]
     NoPid,
+    /// `forget` alone.
+    #[error("forget which interface? write 'forget <name>'")]
+    NoName,
     /// Not the number of a process.
     #[error("'{0}' is not the number of a process; write it as 'watch 4711'")]
     NotAPid(String),
@@ -81,7 +89,7 @@ pub enum ArgsError {
 /// Understand the words behind the program's name.
 pub(super) fn parse(words: Vec<OsString>) -> Result<Args, ArgsError> {
     let mut parser = lexopt::Parser::from_args(words);
-    let (mut journal, mut command, mut pid) = (None, None, None);
+    let (mut journal, mut command, mut pid, mut name) = (None, None, None, None);
     let (mut json, mut background, mut detached) = (false, false, false);
     while let Some(arg) = parser.next()? {
         match arg {
@@ -96,6 +104,7 @@ pub(super) fn parse(words: Vec<OsString>) -> Result<Args, ArgsError> {
             Value(word) => match command {
                 None => command = Some(known(&word)?),
                 Some("watch") if pid.is_none() => pid = Some(number(&word)?),
+                Some("forget") if name.is_none() => name = Some(word.to_string_lossy().into_owned()),
                 Some(before) => return Err(ArgsError::NoPlace(word.to_string_lossy().into_owned(), before)),
             },
             other => return Err(other.unexpected().into()),
@@ -106,13 +115,14 @@ pub(super) fn parse(words: Vec<OsString>) -> Result<Args, ArgsError> {
         Some("restore") => Action::Restore,
         Some("show") => Action::Show { json },
         Some("watch") => Action::Watch { pid: pid.ok_or(ArgsError::NoPid)?, background, detached },
+        Some("forget") => Action::Forget { name: name.ok_or(ArgsError::NoName)? },
         Some(_) => Action::Check,
     };
     Ok(Args { journal: journal.unwrap_or_else(super::default_journal), action })
 }
 
 fn known(word: &OsString) -> Result<&'static str, ArgsError> {
-    let all = ["restore", "watch", "show", "check"];
+    let all = ["restore", "watch", "show", "check", "forget"];
     let found = all.into_iter().find(|name| word == name);
     found.ok_or_else(|| ArgsError::Unknown(word.to_string_lossy().into_owned()))
 }

@@ -72,6 +72,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: 
         Action::Restore => restore(&journal, out),
         Action::Show { json } => show(&journal, json, out),
         Action::Check => check(&journal, out),
+        Action::Forget { name } => forget(&journal, &name, out),
         Action::Watch { pid, background: true, .. } => background(&journal, pid),
         Action::Watch { pid, detached, background: false } => watch(&journal, pid, detached, out),
     };
@@ -146,6 +147,12 @@ fn check(journal: &Path, out: &mut dyn Write) -> Result<Outcome, String> {
     let (text, outcome) = compared(&all);
     say(out, &text)?;
     Ok(outcome)
+}
+
+fn forget(journal: &Path, name: &str, out: &mut dyn Write) -> Result<Outcome, String> {
+    let path = home::forget(journal, name, PATIENCE).map_err(|error| error.to_string())?;
+    say(out, &format!("{name}: forgotten, its journal is {} now\n", path.display()))?;
+    Ok(Outcome::Done)
 }
 
 fn compared(all: &[Checked]) -> (String, Outcome) {

@@ -20,6 +20,7 @@ fn what_is_understood() {
     assert_eq!(understood("check --journal=/x"), ("/x".into(), Action::Check));
     assert_eq!(understood("show"), (default.clone(), Action::Show { json: false }));
     assert_eq!(understood("show --json"), (default.clone(), Action::Show { json: true }));
+    assert_eq!(understood("forget eth0"), (default.clone(), Action::Forget { name: "eth0".to_owned() }));
     let watch = |background, detached| Action::Watch { pid: 12, background, detached };
     assert_eq!(understood("watch 12"), (default.clone(), watch(false, false)));
     assert_eq!(understood("watch --background 12"), (default.clone(), watch(true, false)));
@@ -32,11 +33,13 @@ fn what_is_understood() {
 fn what_is_refused_and_how() {
     for (text, expected) in [
         ("", "what is to be done?"),
-        ("mend", "unknown word 'mend'; expected one of: restore, watch <pid>, show, check"),
+        ("mend", "unknown word 'mend'; expected one of: restore, watch <pid>, show, check, forget <name>"),
         ("restore eth0", "'eth0' has no place behind 'restore'"),
         ("restore --json", "invalid option '--json'"),
         ("--json show", "invalid option '--json'"),
         ("watch", "watch which process?"),
+        ("forget", "forget which interface? write 'forget <name>'"),
+        ("forget eth0 eth1", "'eth1' has no place behind 'forget'"),
         ("watch 0", "'0' is not the number of a process"),
         ("watch -5", "invalid option '-5'"),
         ("watch vpp", "'vpp' is not the number of a process; write it as 'watch 4711'"),
@@ -58,7 +61,7 @@ fn help_names_every_word_and_every_exit_code() {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     assert_eq!(run(words("--help"), &mut out, &mut err), Outcome::Done);
     let help = String::from_utf8(out).unwrap();
-    for word in ["restore", "watch <pid>", "--background", "show [--json]", "check", "--journal DIR"] {
+    for word in ["restore", "watch <pid>", "--background", "show [--json]", "check", "forget <name>", "--journal DIR"] {
         assert!(help.contains(word), "{word}");
     }
     for outcome in [Outcome::Done, Outcome::NotHome, Outcome::Usage, Outcome::NotBelieved, Outcome::Differs] {

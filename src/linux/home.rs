@@ -7,6 +7,7 @@
 
 mod away;
 mod check;
+mod forget;
 mod fresh;
 mod guard;
 mod kept;
@@ -19,6 +20,7 @@ mod watch;
 
 pub use away::{commit, foresee_tap, give_back, recall, strike, take, write_journal};
 pub use check::{Checked, Standing, check};
+pub use forget::forget;
 pub use fresh::Fresh;
 pub use guard::start as start_guard;
 pub use kept::{keep, probe};

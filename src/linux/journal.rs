@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `<device>@<inode of its namespace>.journal` | a journal, whole at every instant |
 //! | `….journal.tmp` | one that was being written, dead if nobody holds the lock |
-//! | `….journal.<fault>-<n>` | one that was not believed, set aside |
+//! | `….journal.<why>-<n>` | one that was set aside: not believed, or forgotten; the newest of each device |
 //! | `lock` | locked by who changes something here |
 //!
 //! Every file is reached by the directory's descriptor: a directory that is put
@@ -41,6 +41,12 @@ const PROBE: &str = "probe.journal.tmp";
 /// Longest journal, in bytes: some million routes. What is longer is none, and
 /// would only fill the memory.
 const LONGEST: u64 = 1 << 30;
+
+/// How many journals of a device are kept that were set aside.
+const KEPT_ASIDE: usize = 5;
+
+/// What ends the name of one that was forgotten, as a fault's word does.
+const FORGOTTEN: &str = "forgotten";
 
 /// Least that [`JournalDir::check_writable`] writes, in bytes.
 const LEAST_ROOM: usize = 64 << 10;
@@ -261,19 +267,38 @@ impl JournalDir {
         self.sync(&format!("remove {}", self.at(&file).display()))
     }
 
-    /// Give a file of [`Self::list`] another name, so that it is not looked at
-    /// again, and return where it is now. Nothing is overwritten by it.
-    pub fn set_aside(&self, _lock: &JournalLock, file: &OsStr, fault: &JournalFault) -> Result<PathBuf, Error> {
+    /// Give a file of [`Self::list`], which is not believed, another name, so
+    /// that it is not looked at again, and return where it is now. Nothing is
+    /// overwritten by it; of each device's the newest are kept.
+    pub fn set_aside(&self, lock: &JournalLock, file: &OsStr, fault: &JournalFault) -> Result<PathBuf, Error> {
+        self.put_aside(lock, file, fault.word())
+    }
+
+    /// The same with one that is believed, and has no use any more.
+    pub fn forget(&self, lock: &JournalLock, file: &OsStr) -> Result<PathBuf, Error> {
+        self.put_aside(lock, file, FORGOTTEN)
+    }
+
+    fn put_aside(&self, _lock: &JournalLock, file: &OsStr, word: &str) -> Result<PathBuf, Error> {
         let what = format!("set {} aside", self.at(file).display());
         if !file.as_bytes().ends_with(JOURNAL.as_bytes()) || file.as_bytes().contains(&b'/') {
             return Err(Error::new(what, "it is none of the journals"));
         }
-        for number in 1_u32.. {
+        let device = device_of(file.as_bytes());
+        let mut there = self.aside_of(device)?;
+        // Numbers go on, so that they tell which is the newest.
+        let first = there.last().map_or(1, |(number, _)| number.saturating_add(1));
+        for number in first.. {
             let mut aside = file.to_owned();
-            aside.push(format!(".{}-{number}", fault.word()));
+            aside.push(format!(".{word}-{number}"));
             let flags = RenameFlags::RENAME_NOREPLACE;
             match renameat2(&self.dir, file, &self.dir, aside.as_os_str(), flags) {
                 Ok(()) => {
+                    there.push((number, aside.clone()));
+                    for (_, old) in there.iter().rev().skip(KEPT_ASIDE) {
+                        // One more than there should be does no harm.
+                        let _ = self.unlink(old);
+                    }
                     self.sync(&what)?;
                     return Ok(self.at(&aside));
                 }
@@ -281,7 +306,16 @@ impl JournalDir {
                 Err(errno) => return Err(Error::sys(what, errno)),
             }
         }
-        Err(Error::new(what, "every name is taken"))
+        Err(Error::new(what, "every number is taken"))
+    }
+
+    /// What was set aside of a device, the oldest first, each with its number.
+    fn aside_of(&self, device: &[u8]) -> Result<Vec<(u32, OsString)>, Error> {
+        let all = self.files("")?.into_iter();
+        let numbered = all.filter_map(|file| Some((number_aside(file.as_bytes(), device)?, file)));
+        let mut found: Vec<_> = numbered.collect();
+        found.sort();
+        Ok(found)
     }
 
     /// Whether a journal of so many bytes can be written here, tried with a
@@ -299,6 +333,21 @@ impl JournalDir {
 
 fn file_of(name: &JournalName) -> OsString {
     OsString::from(format!("{name}{JOURNAL}"))
+}
+
+/// The device in a journal's name; it may hold an '@' itself.
+fn device_of(file: &[u8]) -> &[u8] {
+    let end = file.iter().rposition(|byte| *byte == b'@').unwrap_or(file.len());
+    file.get(..end).unwrap_or_default()
+}
+
+/// The number of a file that was set aside of that device.
+fn number_aside(file: &[u8], device: &[u8]) -> Option<u32> {
+    let of_it = file.strip_prefix(device)?.strip_prefix(b"@")?;
+    let (ino, word) = std::str::from_utf8(of_it).ok()?.split_once(JOURNAL)?;
+    let is_ino = !ino.is_empty() && ino.bytes().all(|byte| byte.is_ascii_digit());
+    let number = word.strip_prefix('.')?.rsplit_once('-')?.1.parse().ok()?;
+    is_ino.then_some(number)
 }
 
 fn is_regular(stat: &FileStat) -> bool {

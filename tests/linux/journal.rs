@@ -219,7 +219,7 @@ fn what_is_set_aside_overwrites_nothing() {
     let lock = disk.lock();
     let file = OsString::from("eth0@1.journal");
     fs::write(disk.file("eth0@1.journal.damaged-2"), "by hand").unwrap();
-    for (content, number) in [("a", 1), ("b", 3), ("c", 4)] {
+    for (content, number) in [("a", 3), ("b", 4), ("c", 5)] {
         fs::write(disk.file("eth0@1.journal"), content).unwrap();
         let (_, faulty) = listed(&disk.dir);
         let aside = disk.dir.set_aside(&lock, &file, &faulty[0].1).unwrap();
@@ -237,6 +237,38 @@ fn what_is_set_aside_overwrites_nothing() {
         assert!(disk.dir.set_aside(&lock, &OsString::from(wrong), &fault).is_err(), "{wrong}");
     }
     assert_eq!(names(&disk.path()).len(), 5);
+}
+
+#[test]
+fn of_what_is_set_aside_the_newest_of_each_device_are_kept() {
+    let disk = Disk::new();
+    let lock = disk.lock();
+    // Of the same name elsewhere, which is after a new start of the machine
+    // the same device; and of others, one with a name that looks alike.
+    let others = ["eth00@1.journal.damaged-1", "eth0@x.journal.damaged-2", "eth0@1.journal.damaged-x", "lock"];
+    for other in &others[..3] {
+        fs::write(disk.file(other), "other").unwrap();
+    }
+    fs::write(disk.file("eth0@2.journal.other-boot-9"), "old").unwrap();
+    for number in 10..20_u32 {
+        let file = OsString::from("eth0@1.journal");
+        fs::write(disk.file("eth0@1.journal"), number.to_string()).unwrap();
+        let fault = JournalFault::Newer { version: number };
+        let (aside, word) = if number % 2 == 0 {
+            (disk.dir.set_aside(&lock, &file, &fault).unwrap(), "newer")
+        } else {
+            (disk.dir.forget(&lock, &file).unwrap(), "forgotten")
+        };
+        assert_eq!(aside, disk.file(&format!("eth0@1.journal.{word}-{number}")));
+    }
+    let kept = ["forgotten-15", "newer-16", "forgotten-17", "newer-18", "forgotten-19"];
+    let mut expected: Vec<String> = kept.iter().map(|end| format!("eth0@1.journal.{end}")).collect();
+    expected.extend(others.map(str::to_owned));
+    expected.sort();
+    let mut there = names(&disk.path());
+    there.sort();
+    assert_eq!(there, expected);
+    assert_eq!(fs::read_to_string(disk.file("eth0@1.journal.newer-16")).unwrap(), "16");
 }
 
 #[test]

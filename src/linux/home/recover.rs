@@ -124,7 +124,11 @@ pub fn recover(path: &Path, patience: Duration) -> Result<Vec<Recovered>, Error>
         }
         let (mut told, home) = match bring_home(&dir, &lock, &mut journal) {
             Ok(told) => (told, Ok(())),
-            Err(error) => (Vec::new(), Err(error.to_string())),
+            Err(error) => {
+                let name = &journal.interface;
+                let hint = format!("if it is gone for good, 'hostnet-guard forget {name}' ends this");
+                (error.is_gone().then_some(hint).into_iter().collect(), Err(error.to_string()))
+            }
         };
         if home.is_ok() && !has_its_name(&journal) {
             // Who asked for that name did not ask for the device that has it now.
