@@ -155,7 +155,8 @@ fn own_commands() -> hostnet_lab::machine::MachineOptions {
 /// whatever has become of the NIC in Linux until then.
 fn kept(machine: &Machine) -> Result<()> {
     machine.host.ip(&format!(
-        "link set eth0 up
+        "link property add dev eth0 altname the-hosts-first
+         link set eth0 up
          addr add {h4}/24 dev eth0
          addr add {h6}/64 dev eth0 nodad
          route add default via {p4} dev eth0 metric 100
@@ -169,10 +170,7 @@ fn kept(machine: &Machine) -> Result<()> {
     let vpp = machine.start()?;
     let journal = vpp.ctl("show hostnet journal")?;
     ensure!(journal.contains("eth0: kept"), "{journal}");
-    // As a driver of VPP's would, from the host's point of view.
-    machine.host.ip("link set eth0 down\nlink set eth0 name phys0\naddr flush dev phys0")?;
-    machine.host.sysctl(&[("ipv6/conf/phys0/disable_ipv6", "1")])?;
-    machine.host.ip("link set phys0 promisc on up")?;
+    give_away(machine)?;
     vpp.ctl(&format!("create host-interface name phys0 hw-addr {}", addr::UPLINK_MAC))?;
     let tap = crate::support::Backend::of_this_run().word();
     for round in 0..2 {
@@ -198,7 +196,28 @@ fn kept(machine: &Machine) -> Result<()> {
     }
     vpp.stop()?;
     ensure!(machine.host.output("ip", &["link", "show", "eth0"]).is_err(), "the tap outlived VPP's end in good order");
-    Ok(())
+    // It is still as the user's commands left it: the next start brings it
+    // home, and keeps what it has anew.
+    let vpp = machine.start()?;
+    same(machine, &before, Exactness::Device).context("after a start of VPP")?;
+    give_away(machine)?;
+    vpp.ctl(&format!("create host-interface name phys0 hw-addr {}", addr::UPLINK_MAC))?;
+    let said = vpp.ctl(&format!("hostnet enable host-phys0 tap {tap}"))?;
+    ensure!(said.contains("host device eth0"), "'{}'", said.trim());
+    vpp.kill()?;
+    let journal = machine.journal();
+    let guard = crate::support::guard();
+    let words = ["--journal", journal.to_str().context("not UTF-8")?, "restore"];
+    machine.host.output(guard.to_str().context("not UTF-8")?, &words)?;
+    same(machine, &before, Exactness::Device).context("after SIGKILL and the guard")?;
+    ping(&machine.host, addr::PEER4)
+}
+
+/// As a driver of VPP's would have it, from the host's point of view.
+fn give_away(machine: &Machine) -> Result<()> {
+    machine.host.ip("link set eth0 down\nlink set eth0 name phys0\naddr flush dev phys0")?;
+    machine.host.sysctl(&[("ipv6/conf/phys0/disable_ipv6", "1")])?;
+    machine.host.ip("link set phys0 promisc on up").map(drop)
 }
 
 /// What is done to the tap is what the host wants of its NIC.

@@ -380,8 +380,7 @@ fn while_changing(machine: &Machine) -> Result<()> {
     if let Some(last) = kills().checked_sub(1) {
         unchange_fleeting(machine, last)?;
     }
-    machine.host.ip("route del 10.97.0.0/16
-         nexthop del id 60
+    machine.host.ip("nexthop del id 60
          nexthop del id 51
          nexthop replace id 44 via 2001:db8:1::20 dev eth0
          route replace 10.70.0.0/16 nhid 41")?;
