@@ -30,6 +30,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         takeover("t01_routes_of_each_kind_in_vpp", machine, routes),
         takeover("t01_pods_reach_a_taken_host", machine, pods),
         takeover("t01_a_device_of_the_same_number_is_untouched", machine, same_number),
+        takeover("t01_unfinished_checksums_and_long_segments", machine, offloads),
         takeover("t01_dry_run_changes_nothing", machine, dry_run),
         takeover("t01_refusals", machine, refusals),
         plain("t01_a_wrong_stanza_is_refused_with_words", wrong_stanza),
@@ -414,6 +415,30 @@ fn pods(machine: &Machine) -> Result<()> {
     vpp.quiet("delete host-interface name pod0")?;
     machine.host.ip("link set pod0 up")?;
     is_home(machine, &before)
+}
+
+/// A veth hands over what its other end left to a card to finish: checksums,
+/// and segments longer than the MTU. The lab has that off elsewhere.
+fn offloads(machine: &Machine) -> Result<()> {
+    let settings = ["-K", "eth0", "tx", "on", "tso", "on", "gso", "on"];
+    machine.peer.output("ethtool", &settings)?;
+    let shown = machine.peer.output("ethtool", &["-k", "eth0"])?;
+    for word in ["tx-checksumming: on", "tcp-segmentation-offload: on"] {
+        ensure!(shown.contains(word), "no '{word}' in {shown}");
+    }
+    let before = seen(machine)?;
+    let vpp = machine.vpp()?;
+    take(&vpp, "eth0", "")?;
+    for (peer, host) in [(addr::PEER4, addr::HOST4), (addr::PEER6, addr::HOST6)] {
+        // VPP drops what comes before it knows a neighbour.
+        until("VPP has learned its neighbour", secs(5), || ping(&machine.host, peer).map(Some))?;
+        tcp(&machine.peer, &machine.host, host, peer, 20_000_000).context("peer to host")?;
+        tcp(&machine.host, &machine.peer, peer, host, 20_000_000).context("host to peer")?;
+    }
+    vpp.alive()?;
+    release(&vpp, "eth0")?;
+    is_home(machine, &before)?;
+    tcp(&machine.peer, &machine.host, addr::HOST4, addr::PEER4, 1_000_000)
 }
 
 fn dry_run(machine: &Machine) -> Result<()> {
