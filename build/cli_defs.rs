@@ -1,7 +1,7 @@
 //! The compiler of `cli-defs`: checks the definitions and writes them as Rust
 //! tables. Pure, so that `tests/cli_defs.rs` can feed it wrong ones.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde::Deserialize;
@@ -49,6 +49,8 @@ struct Argument {
     max: Option<Bound>,
     #[serde(default)]
     words: Vec<String>,
+    #[serde(default)]
+    instead: BTreeMap<String, String>,
     #[serde(default)]
     required: bool,
     #[serde(default)]
@@ -205,6 +207,15 @@ fn check_argument(argument: &Argument) -> Result<(), String> {
     if unique.len() != argument.words.len() || !argument.words.iter().all(|word| is_word(word)) {
         return Err("field 'words': not lower-case words, each once".to_owned());
     }
+    if !argument.instead.is_empty() && kind != "words" {
+        return Err("field 'instead': only kind words has it".to_owned());
+    }
+    for (word, text) in &argument.instead {
+        if argument.words.contains(word) {
+            return Err(format!("field 'instead': '{word}' is taken"));
+        }
+        one_line("instead", text)?;
+    }
     if argument.form == "flag" && argument.required {
         return Err("field 'required': a flag that must be given says nothing".to_owned());
     }
@@ -304,7 +315,7 @@ fn write_command(out: &mut String, command: &Command) -> String {
         let _ = writeln!(long, "  {:<14}{}{default}", argument.name, argument.help);
         let _ = writeln!(
             arguments,
-            "            ArgumentDef {{ name: {:?}, positional: {}, kind: ValueKind::{}, placeholder: {:?}, required: {}, repeatable: {}, help: {:?}, default: {:?} }},",
+            "            ArgumentDef {{ name: {:?}, positional: {}, kind: ValueKind::{}, placeholder: {:?}, required: {}, repeatable: {}, help: {:?}, default: {:?}, instead: &{:?} }},",
             argument.name,
             argument.form == "positional",
             kind(argument),
@@ -313,6 +324,7 @@ fn write_command(out: &mut String, command: &Command) -> String {
             argument.repeatable,
             argument.help,
             argument.default,
+            argument.instead.iter().collect::<Vec<_>>(),
         );
     }
     let _ = writeln!(

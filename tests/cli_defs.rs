@@ -84,6 +84,11 @@ fn what_is_wrong_with_an_argument() {
     refused("min = 1", "min = 1\nwords = [\"a\"]", "argument 'n': field 'words': kind words has it, and only that");
     refused(
         "kind = \"u32\"\nmin = 1\nmax = \"MTU_MAX\"",
+        "kind = \"words\"\nwords = [\"a\"]\ninstead.a = \"b\"",
+        "argument 'n': field 'instead': 'a' is taken",
+    );
+    refused(
+        "kind = \"u32\"\nmin = 1\nmax = \"MTU_MAX\"",
         "kind = \"words\"\nwords = [\"a\", \"a\"]",
         "argument 'n': field 'words': not lower-case words, each once",
     );

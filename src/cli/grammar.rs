@@ -72,6 +72,9 @@ pub struct ArgumentDef {
     pub help: &'static str,
     /// What holds without it.
     pub default: Option<&'static str>,
+    /// Words that are not taken, though one may look for them here, each with
+    /// what is to be done instead.
+    pub instead: &'static [(&'static str, &'static str)],
 }
 
 /// A command.

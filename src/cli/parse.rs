@@ -161,11 +161,12 @@ fn value(argument: &ArgumentDef, word: &str, resolve: Resolve<'_>, values: &Valu
             Some(Some(number)) if (min..=max).contains(&number) => Ok(Value::U32(number)),
             Some(_) => Err(Cause::OutOfRange { name, word: word.to_owned(), min, max }),
         },
-        ValueKind::Words(known) => known
-            .iter()
-            .find(|k| **k == word)
-            .map(|k| Value::Word(k))
-            .ok_or_else(|| Cause::NotOneOf { name, word: word.to_owned(), expected: known.join(", ") }),
+        ValueKind::Words(known) => known.iter().find(|k| **k == word).map(|k| Value::Word(k)).ok_or_else(|| {
+            match argument.instead.iter().find(|(other, _)| *other == word) {
+                Some((word, instead)) => Cause::Instead { name, word, instead },
+                None => Cause::NotOneOf { name, word: word.to_owned(), expected: known.join(", ") },
+            }
+        }),
         ValueKind::Step => step(name, word),
     }
 }

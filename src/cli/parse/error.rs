@@ -98,6 +98,16 @@ pub enum Cause {
         /// Those that there are.
         expected: String,
     },
+    /// A value that is none here, and is had in another way.
+    #[error("{name} '{word}' is not taken here: {instead}")]
+    Instead {
+        /// The argument.
+        name: &'static str,
+        /// The word.
+        word: &'static str,
+        /// What is to be done.
+        instead: &'static str,
+    },
     /// Not a prefix.
     #[error("{name}: {error}")]
     Prefix {

@@ -216,9 +216,25 @@ fn the_words_of_driver_are_those_of_the_engine() {
     }
     refused(
         "hostnet uplink",
-        "x driver dpdk",
-        "unknown driver 'dpdk'; expected one of: auto, af-packet, virtio, vmxnet3, none",
+        "x driver e1000",
+        "unknown driver 'e1000'; expected one of: auto, af-packet, virtio, vmxnet3, none",
     );
+    // What VPP has commands of its own for: how it is done all the same.
+    for (word, command) in [
+        ("af-xdp", "create interface af_xdp"),
+        ("rdma", "create interface rdma"),
+        ("avf", "create interface avf"),
+        ("device", "device attach"),
+        ("iavf", "device attach"),
+        ("ena", "device attach"),
+        ("dpdk", "its dpdk stanza"),
+    ] {
+        let said = run("hostnet uplink", &format!("x driver {word}")).unwrap_err();
+        assert!(said.starts_with(&format!("hostnet uplink: driver '{word}' is not taken here: ")), "{said}");
+        for part in [command, "'uplink <linux-interface> { driver none }'", "'hostnet enable <interface>'"] {
+            assert!(said.contains(part), "no {part} in: {said}");
+        }
+    }
 }
 
 #[test]

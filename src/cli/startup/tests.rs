@@ -154,8 +154,8 @@ fn values() {
         );
     }
     refused(
-        "uplink a { driver dpdk }",
-        "uplink a: unknown driver 'dpdk'; expected one of: auto, af-packet, virtio, vmxnet3, none",
+        "uplink a { driver e1000 }",
+        "uplink a: unknown driver 'e1000'; expected one of: auto, af-packet, virtio, vmxnet3, none",
     );
     refused("uplink a { mtu 1 }", "uplink a: mtu 1 is out of range; expected 68 to 65521");
     refused(
