@@ -131,9 +131,28 @@ impl LinuxView {
         self
     }
 
+    /// Without the lifetimes of addresses and routes, for comparing over a time
+    /// in which each was read and written many times, in whole seconds.
+    #[must_use]
+    pub fn without_lifetimes(mut self) -> Self {
+        self.parts.values_mut().for_each(lose_lifetimes);
+        self
+    }
+
     /// A part, as JSON.
     pub fn part(&self, name: &str) -> &Value {
         self.parts.get(name).unwrap_or(&Value::Null)
+    }
+}
+
+fn lose_lifetimes(value: &mut Value) {
+    match value {
+        Value::Array(entries) => entries.iter_mut().for_each(lose_lifetimes),
+        Value::Object(fields) => {
+            fields.retain(|key, _| !is_lifetime(key));
+            fields.values_mut().for_each(lose_lifetimes);
+        }
+        _ => {}
     }
 }
 

@@ -23,7 +23,7 @@ use serde_json::Value;
 
 use crate::support::guard;
 use crate::takeover_support::{
-    is_home, machine, release, same, seen, take, taken, takeover, uplink_command, with_workers,
+    is_home, machine, nothing_is_left, release, same, seen, take, taken, takeover, uplink_command, with_workers,
 };
 
 pub(crate) fn tests() -> Vec<Trial> {
@@ -384,8 +384,17 @@ fn while_changing(machine: &Machine) -> Result<()> {
          nexthop del id 51
          nexthop replace id 44 via 2001:db8:1::20 dev eth0
          route replace 10.70.0.0/16 nhid 41")?;
-    same(machine, &before, Exactness::Programs)?;
+    // Each kill was compared with what was there before it, lifetimes too.
+    let before = before.without_lifetimes();
+    let as_before = |how| {
+        until("the host is as before", secs(3), || {
+            seen(machine)?.without_lifetimes().same_as(&before, how)?;
+            Ok(Some(()))
+        })
+    };
+    as_before(Exactness::Programs)?;
     ping(&machine.host, addr::PEER4)?;
     release(&*machine.vpp()?, "eth0")?;
-    is_home(machine, &before)
+    as_before(Exactness::Device)?;
+    nothing_is_left(machine)
 }

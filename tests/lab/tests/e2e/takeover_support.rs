@@ -122,6 +122,11 @@ pub(crate) fn seen(machine: &Machine) -> Result<LinuxView> {
 /// no journal of it, nothing parked.
 pub(crate) fn is_home(machine: &Machine, before: &LinuxView) -> Result<()> {
     same(machine, before, Exactness::Device)?;
+    nothing_is_left(machine)
+}
+
+/// No journal, nothing parked.
+pub(crate) fn nothing_is_left(machine: &Machine) -> Result<()> {
     let journals: Vec<String> = std::fs::read_dir(machine.journal())
         .into_iter()
         .flatten()
