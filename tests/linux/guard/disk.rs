@@ -1,5 +1,8 @@
 //! Journals that are not believed, and disks that cannot be written.
 
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::*;
@@ -84,7 +87,17 @@ impl Disk {
 
     fn make_read_only(&self, yes: bool) {
         let flags = if yes { MsFlags::MS_RDONLY } else { MsFlags::empty() };
-        mount(None::<&str>, &self.0, None::<&str>, MsFlags::MS_REMOUNT | flags, Some("size=512k,mode=700")).unwrap();
+        let remount =
+            || mount(None::<&str>, &self.0, None::<&str>, MsFlags::MS_REMOUNT | flags, Some("size=512k,mode=700"));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let mut done = remount();
+        // The kernel closes the files of a process a moment after its end, and
+        // tells nobody; one open for writing keeps the disk writable.
+        while done == Err(Errno::EBUSY) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+            done = remount();
+        }
+        done.unwrap();
     }
 }
 
