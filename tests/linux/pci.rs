@@ -18,6 +18,9 @@ use crate::lab::run;
 
 /// How long an emulated card may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The peer's namespace. Named so that dumps of whoever works beside leave it
+/// out.
+const FAR: &str = "hostnet-test-far";
 /// How long for what is not to happen.
 const SOON: Duration = Duration::from_millis(300);
 
@@ -120,19 +123,18 @@ struct Far(String);
 
 impl Far {
     fn new(peer: &str) -> Self {
-        run("ip", &["netns", "add", "far"]);
+        run("ip", &["netns", "add", FAR]);
         let far = Self(peer.to_owned());
-        run("ip", &["link", "set", peer, "netns", "far", "name", "far0"]);
-        run("ip", &["-n", "far", "addr", "add", "192.0.2.2/24", "dev", "far0"]);
-        run("ip", &["-n", "far", "link", "set", "far0", "up"]);
+        run("ip", &["link", "set", peer, "netns", FAR, "name", "far0"]);
+        run("ip", &["-n", FAR, "addr", "add", "192.0.2.2/24", "dev", "far0"]);
+        run("ip", &["-n", FAR, "link", "set", "far0", "up"]);
         far
     }
 }
 
 impl Drop for Far {
     fn drop(&mut self) {
-        for args in [&["-n", "far", "link", "set", "far0", "netns", "1", "name", &self.0][..], &["netns", "del", "far"]]
-        {
+        for args in [&["-n", FAR, "link", "set", "far0", "netns", "1", "name", &self.0][..], &["netns", "del", FAR]] {
             let ended = Process::new("ip").args(args).status();
             assert!(std::thread::panicking() || ended.is_ok_and(|status| status.success()), "ip {args:?}");
         }

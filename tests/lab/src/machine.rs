@@ -223,7 +223,7 @@ impl Machine {
                 |words: &[&str]| -> Result<Vec<Value>> { Ok(serde_json::from_str(&self.host.output("ip", words)?)?) };
             let local = of(&["-j", "-6", "route", "show", "table", "local"])?;
             for link in of(&["-j", "-6", "addr", "show", "up"])? {
-                if !link["ifname"].as_str().is_some_and(|name| name.starts_with("eth")) {
+                if !link["ifname"].as_str().is_some_and(|name| name.starts_with("eth") || name.starts_with("pod")) {
                     continue;
                 }
                 let addresses = link["addr_info"].as_array().context("no addresses")?;

@@ -385,6 +385,7 @@ fn pods(machine: &Machine) -> Result<()> {
     ))?;
     dress_pod(&machine.pod)?;
     machine.pod.output("ethtool", &["-K", "eth0", "tx", "off", "tso", "off", "gso", "off"])?;
+    machine.settle()?;
     let before = seen(machine)?;
     let clusters = format!("cluster-cidr {} cluster-cidr {}", addr::CLUSTER4, addr::CLUSTER6);
     take(&vpp, "eth0", &clusters)?;
