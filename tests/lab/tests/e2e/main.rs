@@ -32,7 +32,7 @@ use support::Backend;
 
 /// Tests that have nothing to do with the backend, or are to be run natively
 /// only: the run with the builtin backend has them.
-const ONCE: [&str; 22] = [
+const ONCE: [&str; 23] = [
     "lab_",
     "load_another_version",
     "load_with_0_workers_without",
@@ -48,6 +48,7 @@ const ONCE: [&str; 22] = [
     "t01_two_uplinks",
     "t01_routes_of_each",
     "t01_dry_run",
+    "t01_a_device_of_the_same_number",
     "t01_refusals",
     "t01_a_wrong_stanza",
     "t02_",
