@@ -173,7 +173,6 @@ u32 hns_route_state (u32 fib_index, int is_ip6, const u8 *prefix, u8 len, u8 *be
 typedef void (*hns_path_fn) (void *ctx, const hns_path_t *path);
 void hns_route_paths (u32 fib_index, int is_ip6, const u8 *prefix, u8 len, hns_path_fn fn,
 		      void *ctx);
-typedef void (*hns_prefix_fn) (void *ctx, const u8 *prefix, u8 len);
 
 /* punt.c */
 int hns_punt_redirect_find (int is_ip6, u32 rx);

@@ -30,7 +30,9 @@ pub(super) const FRA_OIFNAME: u16 = 17;
 pub(super) const FRA_PROTOCOL: u16 = 21;
 /// Of neighbours (linux/neighbour.h).
 const NDA_IFINDEX: u16 = 8;
-pub(super) const NTF_PROXY: u8 = 8;
+/// Where ndmsg has its flags, and the one of proxies.
+const NDM_FLAGS: usize = 10;
+const NTF_PROXY: u8 = 8;
 const NUD_PERMANENT: u16 = 0x80;
 
 /// Metric of the routes that the kernel makes from IPv6 addresses
@@ -209,6 +211,11 @@ fn neighbours(socket: &mut Socket, index: u32) -> Result<Vec<RawMessage>, Error>
     Ok(found)
 }
 
+/// Whether a neighbour is one that the host answers for.
+pub(super) fn is_proxy(message: &RawMessage) -> bool {
+    u8_at(&message.0, NDM_FLAGS) & NTF_PROXY != 0
+}
+
 /// The addresses that the host answers for on the device.
 pub(in crate::linux) fn proxies(socket: &mut Socket, index: u32) -> Result<Vec<RawMessage>, Error> {
     neighbours_with(socket, index, NTF_PROXY)
@@ -218,12 +225,12 @@ fn neighbours_with(socket: &mut Socket, index: u32, flags: u8) -> Result<Vec<Raw
     let mut found = Vec::new();
     for family in [AF_INET, AF_INET6] {
         let mut body = of_family(family, NDMSG);
-        put(&mut body, 10, &[flags]);
+        put(&mut body, NDM_FLAGS, &[flags]);
         push(&mut body, NDA_IFINDEX, &index.to_ne_bytes());
         let answers = dump(socket, "list neighbours", RTM_GETNEIGH, &body)?;
         found.extend(answers.into_iter().filter(|message| {
             // struct ndmsg: the state at 8, the flags at 10.
-            let is_proxy = u8_at(&message.0, 10) & NTF_PROXY != 0;
+            let is_proxy = is_proxy(message);
             let is_permanent = u16::from_ne_bytes([u8_at(&message.0, 8), u8_at(&message.0, 9)]) == NUD_PERMANENT;
             let is_wanted = if flags == NTF_PROXY { is_proxy } else { is_permanent && !is_proxy };
             u32_at(&message.0, 4) == Some(index) && is_wanted

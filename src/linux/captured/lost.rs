@@ -5,22 +5,16 @@
 
 use std::collections::HashSet;
 
-use super::capture::NTF_PROXY;
+use super::capture::is_proxy;
 use super::clean::{self, Move};
-use super::message::{put, rewrite, u8_at, u32_at};
+use super::message::{put, rewrite, u32_at};
 use super::normal;
 use super::view::{Nexthop, RTMSG, Route, rta};
 use crate::model::{Captured, RawMessage};
 
-/// Where ndmsg has its flags (linux/neighbour.h).
-const NDM_FLAGS: usize = 10;
 /// Where rta_cacheinfo has the time that remains, in hundredths of a second
 /// (linux/rtnetlink.h).
 const RTA_EXPIRES: usize = 8;
-
-fn is_proxy(message: &RawMessage) -> bool {
-    u8_at(&message.0, NDM_FLAGS) & NTF_PROXY != 0
-}
 
 fn is_by_object(message: &RawMessage) -> bool {
     Route::read(message).is_some_and(|view| view.nexthop_id.is_some())

@@ -67,7 +67,7 @@ fn lives(machine: &Machine) -> Result<()> {
             break;
         }
     }
-    ensure!(best < millis(3000), "{best:?} without network at the best");
+    ensure!(best < millis(1000), "{best:?} without network at the best");
     is_home(machine, &before)?;
 
     take(&vpp, "eth0", "")?;
