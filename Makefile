@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build plugin guard install run test test-pure test-unit test-e2e test-vhost lint fmt clean
+.PHONY: help build plugin guard install run test test-pure test-unit test-e2e test-vhost bench lint fmt clean
 
 CARGO ?= cargo
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
@@ -70,6 +70,12 @@ test-e2e: ## End to end on this machine, with our own TAP driver
 
 test-vhost: ## End to end with vhost-net, in an emulated machine where this one has none
 	@tests/run vhost
+
+bench: ## How fast VPP has the kernel's routes, beside how fast it takes routes at all
+	@tests/setup build lab
+	@$(MAKE) --no-print-directory plugin
+	@export VPP_PREFIX="$$(tests/find-vpp)" HOSTNET_PLUGIN="$$(realpath $(PLUGIN))"; \
+	$(CARGO) bench --locked --profile dev -p hostnet-lab --bench mirror
 
 lint: ## Formatting and clippy, warnings are errors
 	$(CARGO) fmt --all --check

@@ -14,15 +14,21 @@ const HANDLERS: &[(&str, &str)] = &[
     ("uplink", "Uplink"),
     ("release", "Release"),
     ("show", "Show"),
+    ("audit", "Audit"),
     ("journal", "Journal"),
+    ("mirror", "Mirror"),
+    ("police", "Police"),
+    ("policer", "Policer"),
+    ("counters", "Counters"),
+    ("clear", "Clear"),
     ("fault", "Fault"),
     ("panic", "Panic"),
 ];
 /// Features that a command may be bound to.
 const FEATURES: &[&str] = &["faults"];
 /// Constants of `engine` that may stand as `min` and `max`.
-const BOUNDS: &[&str] = &["MTU_MIN", "MTU_MAX"];
-const KINDS: &[&str] = &["interface", "ifname", "netns", "u32", "prefix", "words", "step"];
+const BOUNDS: &[&str] = &["MTU_MIN", "MTU_MAX", "RATE_MIN", "RATE_MAX"];
+const KINDS: &[&str] = &["interface", "ifname", "netns", "u32", "prefix", "ports", "words", "step"];
 const FORMS: &[&str] = &["positional", "keyword", "flag"];
 
 /// One file.
@@ -264,6 +270,7 @@ fn placeholder(argument: &Argument) -> String {
         Some("netns") => "<name|pid:N|/path>".to_owned(),
         Some("u32") => "<n>".to_owned(),
         Some("prefix") => "<prefix>".to_owned(),
+        Some("ports") => "<port,...>".to_owned(),
         _ => String::new(),
     }
 }
@@ -296,6 +303,7 @@ fn kind(argument: &Argument) -> String {
         Some("netns") => "Netns".to_owned(),
         Some("u32") => format!("U32 {{ min: {}, max: {} }}", bound(&argument.min), bound(&argument.max)),
         Some("prefix") => "Prefix".to_owned(),
+        Some("ports") => "Ports".to_owned(),
         Some("words") => format!("Words(&{:?})", argument.words),
         Some("step") => "Step".to_owned(),
         _ => "Flag".to_owned(),

@@ -33,3 +33,12 @@ pub mod nodes;
 pub mod plugin;
 #[cfg(feature = "vpp")]
 pub mod vpp;
+
+/// VPP puts its own `malloc` in the place of libc's, for everybody in its
+/// process (`vppinfra/mem_intercept.c`): what Rust allocates came out of VPP's
+/// main heap. A mirror of a full table is not to fill that, where running out
+/// ends VPP; and VPP's main thread is not to wait for the heap's lock, a
+/// spinlock, while the helper thread that holds it is not running.
+#[cfg(feature = "vpp")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -52,7 +52,7 @@ fn what_is_wrong_with_a_command() {
     refused(
         "handler = \"enable\"",
         "handler = \"enabel\"",
-        "field 'handler': unknown 'enabel'; expected one of: enable, disable, uplink, release, show, journal, fault, panic",
+        "field 'handler': unknown 'enabel'; expected one of: enable, disable, uplink, release, show, audit, journal, mirror, police, policer, counters, clear, fault, panic",
     );
     refused("help = \"Does x.\"", "help = \"\"", "field 'help': not one line of text without '|'");
     refused("help = \"Does x.\"", "help = \"a | b\"", "field 'help': not one line of text without '|'");
@@ -62,7 +62,7 @@ fn what_is_wrong_with_a_command() {
 
 #[test]
 fn what_is_wrong_with_an_argument() {
-    let kinds = "interface, ifname, netns, u32, prefix, words, step";
+    let kinds = "interface, ifname, netns, u32, prefix, ports, words, step";
     let unknown = format!("argument 'n': field 'kind': unknown 'u33'; expected one of: {kinds}");
     refused("kind = \"u32\"", "kind = \"u33\"", &unknown);
     let missing = format!("argument 'n': field 'kind': missing; expected one of: {kinds}");
@@ -78,7 +78,7 @@ fn what_is_wrong_with_an_argument() {
     refused(
         "max = \"MTU_MAX\"",
         "max = \"MAX\"",
-        "argument 'n': field 'max': unknown 'MAX'; expected one of: MTU_MIN, MTU_MAX",
+        "argument 'n': field 'max': unknown 'MAX'; expected one of: MTU_MIN, MTU_MAX, RATE_MIN, RATE_MAX",
     );
     refused("kind = \"u32\"", "kind = \"prefix\"", "argument 'n': field 'min': only kind u32 has it");
     refused("min = 1", "min = 1\nwords = [\"a\"]", "argument 'n': field 'words': kind words has it, and only that");

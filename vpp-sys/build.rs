@@ -10,9 +10,11 @@ const PREFIXES: [&str; 3] = ["/usr", "/usr/local", "/opt/vpp"];
 /// Proof that a prefix holds VPP's development files.
 const HEADER: &str = "include/vlib/vlib.h";
 
-const SHIMS: [&str; 15] = [
+const SHIMS: [&str; 24] = [
     "buffer",
+    "changes",
     "cli",
+    "device",
     "driver",
     "error",
     "fib",
@@ -21,9 +23,16 @@ const SHIMS: [&str; 15] = [
     "interface",
     "ip",
     "neighbor",
+    "netdev",
     "node",
     "process",
+    "protocol",
     "punt",
+    "prepare",
+    "room",
+    "route_ours",
+    "sources",
+    "sub",
     "uplink",
     "vfio",
 ];
@@ -128,6 +137,8 @@ fn compile_shims(vpp: &Vpp) {
         .define("_GNU_SOURCE", None)
         .flag("-std=gnu11")
         .flag(march())
+        // Its result would be cut to an int.
+        .flag("-Werror=implicit-function-declaration")
         .flag("-Wno-address-of-packed-member")
         .flag_if_supported("-Wno-stringop-overflow")
         .flag_if_supported("-Wno-array-bounds")
@@ -147,7 +158,7 @@ fn bind(vpp: &Vpp) -> Result<(), String> {
         .clang_arg(march())
         .allowlist_function("hns_.*")
         .allowlist_type("hns_.*")
-        .allowlist_var("HNS_(PATH|ROUTE)_.*")
+        .allowlist_var("HNS_(PATH|ROOM|ROUTE|SUB)_.*")
         .allowlist_type("vlib_plugin_registration_t")
         .allowlist_function("vlib_log_register_class")
         .allowlist_function("vlib_get_main_not_inline")

@@ -17,8 +17,20 @@ pub enum Handler {
     Release,
     /// `show hostnet`
     Show,
+    /// `hostnet audit`
+    Audit,
     /// `show hostnet journal`
     Journal,
+    /// `show hostnet mirror`
+    Mirror,
+    /// `hostnet police`
+    Police,
+    /// `show hostnet police`
+    Policer,
+    /// `show hostnet counters`
+    Counters,
+    /// `clear hostnet counters`
+    Clear,
     /// `test hostnet fault`
     #[cfg(feature = "faults")]
     Fault,
@@ -45,6 +57,8 @@ pub enum ValueKind {
     },
     /// A prefix without host bits.
     Prefix,
+    /// Ports of TCP and UDP, with commas between.
+    Ports,
     /// One of these words.
     Words(&'static [&'static str]),
     /// A step of the plan, or `undo:` and a step.
@@ -140,15 +154,12 @@ pub fn markdown() -> String {
     let mut out = String::new();
     for command in COMMANDS.iter().filter(|command| !command.test_only) {
         // Writing to a String cannot fail.
-        let _ = write!(
-            out,
-            "### `{}`\n\n{}\n\n    {}\n\n| argument | value | default | |\n|---|---|---|---|\n",
-            command.path,
-            command.help,
-            wrap(command.usage)
-        );
+        let _ = write!(out, "### `{}`\n\n{}\n\n    {}\n\n", command.path, command.help, wrap(command.usage));
+        if !command.arguments.is_empty() {
+            out.push_str("| argument | value | default | |\n|---|---|---|---|\n");
+        }
         for argument in command.arguments {
-            let name = if argument.positional { argument.placeholder } else { argument.name };
+            let name = if argument.positional { format!("<{}>", argument.name) } else { argument.name.to_owned() };
             let default = match argument.default {
                 Some(default) => default,
                 None if argument.required => "must be given",
@@ -156,7 +167,10 @@ pub fn markdown() -> String {
             };
             let _ = writeln!(out, "| `{name}` | {} | {default} | {} |", value(argument), argument.help);
         }
-        let _ = write!(out, "\nExample: `{}`\n\n", command.example);
+        if !command.arguments.is_empty() {
+            out.push('\n');
+        }
+        let _ = write!(out, "Example: `{}`\n\n", command.example);
     }
     out.truncate(out.trim_end().len());
     out.push('\n');
@@ -170,6 +184,7 @@ fn value(argument: &ArgumentDef) -> String {
         ValueKind::Flag => return String::new(),
         ValueKind::Interface => "name or `sw_if_index`".to_owned(),
         ValueKind::IfName if argument.positional => "name in Linux".to_owned(),
+        ValueKind::Ports => "`<port>,<port>...`".to_owned(),
         ValueKind::Words(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
         // A bar ends a cell even inside of code.
         _ => format!("`{}`", argument.placeholder.replace('|', "\\|")),
@@ -209,13 +224,15 @@ mod tests {
         assert_eq!(
             usage("hostnet enable"),
             "hostnet enable <interface> [host-if <name>] [host-netns <name|pid:N|/path>] [tap auto|vhost|builtin] \
-             [mtu <n>] [cluster-cidr <prefix>]... [cluster-mtu <n>] [dry-run]"
+             [mtu <n>] [cluster-cidr <prefix>]... [cluster-mtu <n>] [source-check] [dry-run]"
         );
         assert_eq!(usage("hostnet disable"), "hostnet disable <interface>");
         let options = usage("hostnet enable").strip_prefix("hostnet enable <interface>").unwrap();
         assert_eq!(
             usage("hostnet uplink"),
-            format!("hostnet uplink <linux-interface> [driver auto|af-packet|virtio|vmxnet3|none] [no-iommu]{options}")
+            format!(
+                "hostnet uplink <linux-interface> [driver auto|af-packet|af-xdp|rdma|virtio|vmxnet3|device|dpdk|none] [no-iommu]{options}"
+            )
         );
         assert_eq!(usage("hostnet release"), "hostnet release <linux-interface>");
         assert_eq!(usage("show hostnet journal"), "show hostnet journal [json]");
@@ -232,7 +249,10 @@ mod tests {
     #[test]
     fn a_command_below_another_is_found_by_its_line() {
         let below: Vec<&str> = COMMANDS.iter().filter(|c| c.is_below_another()).map(|c| c.path).collect();
-        assert_eq!(below, ["show hostnet journal"]);
+        assert_eq!(
+            below,
+            ["show hostnet journal", "show hostnet mirror", "show hostnet police", "show hostnet counters"]
+        );
         let meant = |rest| {
             let (command, rest) = SHOW.meant_by(rest);
             (command.path, rest)

@@ -10,7 +10,10 @@ mod startup;
 mod words;
 
 pub use parse::{Cause, ParseError, Resolve, parse, resolve_interface};
-pub use render::{Layout, render, render_journals, render_journals_json};
+pub use render::{
+    Layout, render, render_counters, render_journals, render_journals_json, render_mirrors, render_mirrors_json,
+    render_police,
+};
 pub use request::Request;
 #[cfg(feature = "faults")]
 pub use request::{FaultMode, PanicPlace};

@@ -7,6 +7,7 @@ use super::grammar::{ArgumentDef, CommandDef, ValueKind};
 use super::request::{Request, request};
 #[cfg(feature = "faults")]
 use crate::engine::Step;
+use crate::model::police::parse_ports;
 use crate::model::{IfName, Netns, Prefix};
 
 mod error;
@@ -52,6 +53,7 @@ enum Value {
     Netns(Netns),
     U32(u32),
     Prefix(Prefix),
+    Ports(Vec<u16>),
     Word(&'static str),
     #[cfg(feature = "faults")]
     Step(Step, bool),
@@ -156,6 +158,7 @@ fn value(argument: &ArgumentDef, word: &str, resolve: Resolve<'_>, values: &Valu
         ValueKind::IfName => word.parse().map(Value::IfName).map_err(|error| Cause::IfName { name, error }),
         ValueKind::Netns => word.parse().map(Value::Netns).map_err(|error| Cause::Netns { name, error }),
         ValueKind::Prefix => word.parse().map(Value::Prefix).map_err(|error| Cause::Prefix { name, error }),
+        ValueKind::Ports => parse_ports(word).map(Value::Ports).map_err(|error| Cause::Ports { name, error }),
         ValueKind::U32 { min, max } => match decimal(word) {
             None => Err(Cause::NotANumber { name, word: word.to_owned(), min, max }),
             Some(Some(number)) if (min..=max).contains(&number) => Ok(Value::U32(number)),

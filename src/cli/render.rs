@@ -1,9 +1,15 @@
 //! From the engine's view to what `show hostnet` prints. Lines end in `\n`,
 //! the last one too.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::engine::mirror::{ByFamily, ExportView, MirrorView, TABLE_MAIN};
 use crate::engine::{HelperView, JournalView, StepView, UplinkView, View};
+
+mod police;
+
+pub use police::{render_counters, render_police};
 
 /// How `show hostnet` prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +71,104 @@ pub fn render_journals(journals: &[JournalView]) -> String {
 
 /// The same for scripts.
 pub fn render_journals_json(journals: &[JournalView]) -> String {
-    let mut out = serde_json::to_string_pretty(journals)
+    as_json(journals)
+}
+
+/// Print the mirrors.
+pub fn render_mirrors(mirrors: &[MirrorView]) -> String {
+    if mirrors.is_empty() {
+        return "hostnet: no uplink is enabled, so nothing is mirrored\n".to_owned();
+    }
+    let mut out = String::new();
+    for mirror in mirrors {
+        let state = match (mirror.settled, mirror.resyncing) {
+            (true, _) => "Linux and VPP are the same",
+            (false, true) => "the kernel is being read",
+            (false, false) => "changes are under way",
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{}: {state}", mirror.interface);
+        let routes = &mirror.routes;
+        field(&mut out, "host device", &mirror.host_if);
+        if routes.own_table != TABLE_MAIN {
+            let text = format!("table {} is the uplink's own in VPP; the main table is not for VPP", routes.own_table);
+            field(&mut out, "VRF", &text);
+        }
+        let both = |of: &ByFamily| format!("IPv4 {}, IPv6 {}", of.ipv4, of.ipv6);
+        field(&mut out, "in Linux", &both(&routes.in_kernel));
+        field(&mut out, "in VPP", &format!("{} (of {})", both(&routes.in_vpp), both(&routes.desired)));
+        let list = |of: &BTreeMap<&str, u64>| {
+            let all: Vec<String> = of.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+            if all.is_empty() { "none".to_owned() } else { all.join(", ") }
+        };
+        field(&mut out, "not for VPP", &list(&routes.not_mirrored));
+        field(&mut out, "refused", &list(&routes.refused));
+        for refusal in
+            routes.refused.keys().filter_map(|reason| remedy(reason)).chain(routes.last_table_refusal.as_deref())
+        {
+            field(&mut out, "", refusal);
+        }
+        for refusal in &mirror.link.refused {
+            field(&mut out, "", &one_line(refusal));
+        }
+        if let Some(export) = &mirror.export {
+            exported(&mut out, export);
+        }
+        field(
+            &mut out,
+            "kernel",
+            &format!(
+                "{} messages, {} overflows, {} resyncs, room for {} bytes",
+                mirror.messages, mirror.overflows, mirror.resyncs, mirror.receive_buffer
+            ),
+        );
+        field(&mut out, "lag", &format!("{} us, longest {} us", mirror.lag_us, mirror.longest_lag_us));
+        field(
+            &mut out,
+            "main thread",
+            &format!(
+                "{} us in {} batches, longest slice {} us, of the processor {} us",
+                mirror.main_thread_us, mirror.batches, mirror.longest_slice_us, mirror.longest_slice_cpu_us
+            ),
+        );
+        let last = mirror.last_audit_differences.map_or_else(String::new, |found| format!(", the last found {found}"));
+        field(&mut out, "audits", &format!("{}{last}; {} differences in all", mirror.audits, routes.differences));
+        for difference in &routes.last_differences {
+            field(&mut out, "", &one_line(difference));
+        }
+        field(&mut out, "memory", &format!("{} bytes", routes.memory_bytes));
+        field(&mut out, "last error", &one_line(mirror.last_error.as_deref().unwrap_or("none")));
+    }
+    out
+}
+
+fn exported(out: &mut String, export: &ExportView) {
+    let by_source: Vec<String> = export.from_vpp.iter().map(|(source, count)| format!("{source} {count}")).collect();
+    let (in_linux, differences) = (export.in_linux, export.differences);
+    let text =
+        format!("{}; in Linux {in_linux}, {} changes, {differences} differences", by_source.join(", "), export.changes);
+    field(out, "exported", &text);
+    for line in export.refused.iter().chain(&export.last_differences) {
+        field(out, "", &one_line(line));
+    }
+}
+
+/// What mends a refusal of VPP's.
+fn remedy(reason: &str) -> Option<&'static str> {
+    match reason {
+        "heap" => Some("VPP's main heap is nearly full: raise 'memory { main-heap-size ... }' in startup.conf"),
+        "stats" => Some("VPP's statistics segment is nearly full: raise 'statseg { size ... }' in startup.conf"),
+        _ => None,
+    }
+}
+
+/// The same for scripts.
+pub fn render_mirrors_json(mirrors: &[MirrorView]) -> String {
+    as_json(mirrors)
+}
+
+fn as_json(value: &(impl serde::Serialize + ?Sized)) -> String {
+    let mut out = serde_json::to_string_pretty(value)
         .unwrap_or_else(|error| serde_json::json!({ "error": error.to_string() }).to_string());
     out.push('\n');
     out
@@ -73,10 +176,7 @@ pub fn render_journals_json(journals: &[JournalView]) -> String {
 
 fn json(view: &View, uplinks: &[&UplinkView]) -> String {
     let shown = View { uplinks: uplinks.iter().copied().cloned().collect(), ..view.clone() };
-    let mut out = serde_json::to_string_pretty(&shown)
-        .unwrap_or_else(|error| serde_json::json!({ "error": error.to_string() }).to_string());
-    out.push('\n');
-    out
+    as_json(&shown)
 }
 
 fn none(only: Option<u32>) -> String {

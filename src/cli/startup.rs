@@ -6,17 +6,23 @@
 //! journal /var/lib/hostnet
 //! netns hostnet-uplinks
 //! guard
+//! mirror { receive-buffer 134217728 audit-interval 300 kernel-only to-host export API CLI }
+//! police { icmp rate 200 burst 50 ports 22,830 multicast off }
 //! ```
 
 use std::iter::Peekable;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::vec::IntoIter;
 
 use super::grammar;
 use super::parse::{Cause, Place, read};
-use super::request::uplink;
+use super::request::{police, uplink};
+use crate::engine::mirror::MirrorOptions;
 use crate::engine::{GUARD, Startup, UplinkRequest};
 use crate::model::Netns;
+use crate::model::police::{Class, Config};
 
 /// The stanza's own words, each with what stands behind it.
 const WORDS: &[(&str, &str)] = &[
@@ -24,7 +30,15 @@ const WORDS: &[(&str, &str)] = &[
     ("journal", "</directory>"),
     ("netns", "<name>"),
     ("guard", "[</program>]"),
+    ("mirror", "{ options }"),
+    ("police", "{ classes }"),
 ];
+
+/// What ends a list within the braces of `mirror`.
+const MIRROR_WORDS: [&str; 6] = ["receive-buffer", "audit-interval", "kernel-only", "export", "{", "}"];
+
+/// Every class, in the stanza `police` as on the command line.
+const ALL: &str = "all";
 
 /// What is wrong with the stanza, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,8 +62,25 @@ pub enum StartupError {
     /// A word that may stand once.
     #[error("'{0}' is given twice; give it once")]
     Twice(&'static str),
+    /// What stands behind `mirror`.
+    #[error(
+        "mirror: {0}; write it as 'mirror {{ receive-buffer <bytes> audit-interval <seconds> kernel-only to-host export <source>... }}'"
+    )]
+    Mirror(String),
+    /// What stands behind `police`.
+    #[error("police: {0}; write it as 'police {{ <class> rate <n> burst <n> ports <port,...> <class> off }}'")]
+    Police(String),
+    /// An entry within the braces of `police`.
+    #[error("police {class}: {cause}")]
+    PoliceClass {
+        /// The class, as written.
+        class: String,
+        /// What is wrong.
+        #[source]
+        cause: Cause,
+    },
     /// A brace that opens nothing.
-    #[error("'{{' has no place here; only 'uplink <linux-interface>' has braces behind it")]
+    #[error("'{{' has no place here; only 'uplink <linux-interface>', 'mirror' and 'police' have braces behind them")]
     Open,
     /// A brace that closes nothing.
     #[error("'}}' closes nothing; take it away, or write the '{{' that it closes")]
@@ -92,7 +123,7 @@ fn names() -> String {
 /// (`vpp/vnet/main.c`), but not of its command line, so they may be there.
 pub fn parse_startup(text: &str) -> Result<Startup, StartupError> {
     let mut tokens = Tokens(tokens(text).into_iter().peekable());
-    let (mut journal, mut netns, mut guard) = (None, None, None);
+    let (mut journal, mut netns, mut guard, mut mirror, mut police) = (None, None, None, None, None);
     let mut uplinks: Vec<UplinkRequest> = Vec::new();
     while let Some(word) = tokens.0.next() {
         match word {
@@ -107,6 +138,8 @@ pub fn parse_startup(text: &str) -> Result<Startup, StartupError> {
             }
             "journal" => once("journal", &mut journal, directory(tokens.value("journal")?)?)?,
             "netns" => once("netns", &mut netns, netns_name(tokens.value("netns")?)?)?,
+            "mirror" => once("mirror", &mut mirror, tokens.mirror()?)?,
+            "police" => once("police", &mut police, tokens.police()?)?,
             "guard" => once("guard", &mut guard, program(tokens.optional())?)?,
             "{" => return Err(StartupError::Open),
             "}" => return Err(StartupError::Close),
@@ -119,7 +152,14 @@ pub fn parse_startup(text: &str) -> Result<Startup, StartupError> {
         }
     }
     let default = Startup::default();
-    Ok(Startup { journal: journal.unwrap_or(default.journal), netns: netns.unwrap_or(default.netns), guard, uplinks })
+    Ok(Startup {
+        journal: journal.unwrap_or(default.journal),
+        netns: netns.unwrap_or(default.netns),
+        guard,
+        mirror: mirror.unwrap_or_default(),
+        police: police.unwrap_or_default(),
+        uplinks,
+    })
 }
 
 fn once<T>(name: &'static str, place: &mut Option<T>, value: T) -> Result<(), StartupError> {
@@ -172,6 +212,96 @@ impl<'a> Tokens<'a> {
     fn optional(&mut self) -> Option<&'a str> {
         let is_value = |next: &&str| !matches!(*next, "{" | "}") && !WORDS.iter().any(|(word, _)| word == next);
         self.0.next_if(is_value)
+    }
+
+    /// What stands behind `mirror`.
+    fn mirror(&mut self) -> Result<MirrorOptions, StartupError> {
+        let wrong = |text: String| StartupError::Mirror(text);
+        if self.0.next_if_eq(&"{").is_none() {
+            return Err(wrong("its options stand in braces".to_owned()));
+        }
+        let mut options = MirrorOptions::default();
+        let mut seen = Vec::new();
+        loop {
+            let word = self.0.next().ok_or_else(|| wrong("its '{' is never closed".to_owned()))?;
+            if word == "}" {
+                return Ok(options);
+            }
+            if seen.contains(&word) {
+                return Err(wrong(format!("'{word}' is given twice")));
+            }
+            seen.push(word);
+            match word {
+                "receive-buffer" => {
+                    // What the kernel counts in is an int, of which it takes the double.
+                    let range = 4096..=u64::from(u32::MAX / 4);
+                    options.receive_buffer = usize::try_from(self.number(word, range)?).unwrap_or(usize::MAX);
+                }
+                "audit-interval" => {
+                    let seconds = self.number(word, 0..=86_400)?;
+                    options.audit_interval = (seconds > 0).then(|| Duration::from_secs(seconds));
+                }
+                "kernel-only" => match self.0.next() {
+                    Some("to-host") => options.to_host = true,
+                    other => {
+                        let found = other.unwrap_or("nothing");
+                        return Err(wrong(format!("behind 'kernel-only' stands '{found}', where only 'to-host' can")));
+                    }
+                },
+                "export" => {
+                    while let Some(source) = self.0.next_if(|next| !MIRROR_WORDS.contains(next)) {
+                        if options.export.iter().any(|other| other == source) {
+                            return Err(wrong(format!("'export {source}' is given twice")));
+                        }
+                        options.export.push(source.to_owned());
+                    }
+                    if options.export.is_empty() {
+                        return Err(wrong("behind 'export' stands no source; 'show fib source' lists them".to_owned()));
+                    }
+                }
+                _ => return Err(wrong(format!("unknown word '{word}'"))),
+            }
+        }
+    }
+
+    /// A number behind one of the words of `mirror`.
+    fn number(&mut self, name: &str, range: RangeInclusive<u64>) -> Result<u64, StartupError> {
+        let word = self.0.next().unwrap_or("nothing");
+        let number = word.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| {
+            let (from, to) = (range.start(), range.end());
+            StartupError::Mirror(format!("'{name} {word}': a number from {from} to {to} is wanted"))
+        })
+    }
+
+    /// What stands behind `police`: entries that each begin with a class, by the
+    /// grammar of `hostnet police`.
+    fn police(&mut self) -> Result<Config, StartupError> {
+        let wrong = |text: &str| StartupError::Police(text.to_owned());
+        if self.0.next_if_eq(&"{").is_none() {
+            return Err(wrong("its classes stand in braces"));
+        }
+        let begins = |word: &str| word == ALL || word.parse::<Class>().is_ok();
+        let mut config = Config::default();
+        let mut seen = Vec::new();
+        loop {
+            let class = self.0.next().ok_or_else(|| wrong("its '{' is never closed"))?;
+            if class == "}" {
+                return Ok(config);
+            }
+            if seen.contains(&class) {
+                return Err(wrong(&format!("'{class}' is given twice")));
+            }
+            seen.push(class);
+            let mut words = Vec::new();
+            while let Some(word) = self.0.next_if(|next| !matches!(*next, "{" | "}") && !begins(next)) {
+                words.push(word);
+            }
+            let change = read(&grammar::POLICE, Place::Stanza, Some(class), &words.join(" "), &|_| None)
+                .and_then(|mut values| police(&mut values))
+                .map_err(|cause| StartupError::PoliceClass { class: class.to_owned(), cause })?;
+            config.change(&change);
+        }
     }
 
     /// What stands behind `uplink`.

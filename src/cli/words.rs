@@ -16,13 +16,24 @@ use crate::model::Netns;
 pub fn to_words(request: &UplinkRequest) -> String {
     // Every field by name: a new one does not compile until it is written too.
     let UplinkRequest { linux_if, driver, no_iommu, enable } = request;
-    let EnableRequest { sw_if_index: _, host_if, host_netns, tap, mtu, cluster_cidrs, cluster_mtu, dry_run } = enable;
+    let EnableRequest {
+        sw_if_index: _,
+        host_if,
+        host_netns,
+        tap,
+        mtu,
+        cluster_cidrs,
+        cluster_mtu,
+        source_check,
+        dry_run,
+    } = enable;
 
     let mut words = vec![linux_if.to_string()];
     let mut option = |name: &str, value: Option<String>| words.extend(value.map(|value| format!("{name} {value}")));
     let driver = match driver {
         DriverChoice::Auto => None,
         DriverChoice::This(driver) => Some(driver.name()),
+        DriverChoice::Dpdk => Some("dpdk"),
         DriverChoice::None => Some("none"),
     };
     let tap = match tap {
@@ -39,7 +50,7 @@ pub fn to_words(request: &UplinkRequest) -> String {
         option("cluster-cidr", Some(prefix.to_string()));
     }
     option("cluster-mtu", cluster_mtu.map(|mtu| mtu.to_string()));
-    for (name, given) in [("no-iommu", no_iommu), ("dry-run", dry_run)] {
+    for (name, given) in [("no-iommu", no_iommu), ("source-check", source_check), ("dry-run", dry_run)] {
         words.extend(given.then(|| name.to_owned()));
     }
     words.join(" ")

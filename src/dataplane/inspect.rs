@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Family;
 use crate::engine::{Plan, UplinkFacts};
 use crate::model::{HostConfig, IfAddress, IfName, Route};
-use crate::vpp::{Main, NO_INTERFACE, interface, neighbor, punt, route, tap_plugin};
+use crate::vpp::{Main, NO_INTERFACE, fib, interface, neighbor, punt, route, tap_plugin};
 
 /// VPP's IPv6 link-local addresses have no prefix length; Linux's have this
 /// (RFC 4291, section 2.5.6).
@@ -48,7 +48,14 @@ pub(super) fn inspect(
     let mut routes = route::through(main, sw_if_index);
     mark_onlink(&mut routes, &addresses);
 
+    let place = |route: &Route| {
+        let fib = interface::fib_index(main, sw_if_index, !route.prefix.is_ipv4());
+        fib::Place { fib, prefix: route.prefix }
+    };
+    let route_sources = routes.iter().map(|route| fib::best_source(main, place(route))).collect();
+
     Ok(UplinkFacts {
+        route_sources,
         sw_if_index,
         linux_name: linux_name(name),
         mac: found.mac,

@@ -11,7 +11,7 @@ use crate::model::{IfAddress, MacAddr, Route};
 use crate::vpp::{Barrier, Main, interface, namespace, route_ours};
 
 /// Device class of VPP's af-packet.
-const AF_PACKET: &str = "af-packet";
+pub(super) const AF_PACKET: &str = "af-packet";
 
 /// What the interface is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,9 @@ pub struct Wanted {
     pub promiscuous: bool,
     /// The host's addresses; at most one of them IPv6 link-local.
     pub addresses: Vec<IfAddress>,
+    /// Its driver has given it MAC and MTU, and set it up: to ask again may make
+    /// the driver's process and ours wait for each other.
+    pub dressed: bool,
 }
 
 /// What [`configure`] changed, for [`unconfigure`].
@@ -35,6 +38,14 @@ pub struct Configured {
     enabled_ip6: bool,
     /// The interface was down.
     brought_up: bool,
+}
+
+impl Configured {
+    /// All of it, on an interface that was made for it.
+    pub(super) fn all(wanted: &Wanted) -> Self {
+        let enabled_ip6 = link_local(&wanted.addresses).is_some();
+        Self { added: as_vpp_holds(&wanted.addresses), enabled_ip6, brought_up: false }
+    }
 }
 
 /// Every reason for which VPP cannot take these addresses into the tables of
@@ -86,6 +97,9 @@ pub fn configure(
 fn apply(barrier: &Barrier<'_>, sw_if_index: u32, wanted: &Wanted, done: &mut Configured) -> Result<(), String> {
     let found = interface::get(barrier, sw_if_index).ok_or("the interface is gone")?;
     let name = &found.name;
+    if wanted.dressed {
+        return add_addresses(barrier, sw_if_index, &wanted.addresses, done);
+    }
     if found.mac != wanted.mac {
         interface::set_mac(barrier, sw_if_index, wanted.mac)
             .map_err(|reason| format!("MAC {} of {name}: {reason}", wanted.mac))?;
@@ -258,7 +272,7 @@ fn overlap(a: IfAddress, b: IfAddress) -> bool {
 /// address within another's prefix unless its length is the same, where Linux
 /// has for instance a service's address as /32 beside the host's /24: such a one
 /// gets the wider prefix's length, and is the host's all the same.
-fn as_vpp_holds(addresses: &[IfAddress]) -> Vec<IfAddress> {
+pub(super) fn as_vpp_holds(addresses: &[IfAddress]) -> Vec<IfAddress> {
     let globals = || addresses.iter().copied().filter(|address| !address.is_link_local6());
     let mut out = Vec::new();
     for address in globals() {
@@ -278,11 +292,7 @@ mod tests {
     use super::*;
 
     fn held(addresses: &[&str]) -> Vec<String> {
-        let parse = |text: &&str| {
-            let (addr, len) = text.split_once('/').unwrap();
-            IfAddress::new(addr.parse().unwrap(), len.parse().unwrap()).unwrap()
-        };
-        let addresses: Vec<IfAddress> = addresses.iter().map(parse).collect();
+        let addresses: Vec<IfAddress> = addresses.iter().map(|text| text.parse().unwrap()).collect();
         as_vpp_holds(&addresses).iter().map(ToString::to_string).collect()
     }
 

@@ -40,11 +40,6 @@ pub fn is_armed() -> bool {
     !ARMED.lock().is_empty()
 }
 
-/// Arm nothing.
-pub fn disarm() {
-    ARMED.lock().clear();
-}
-
 /// Called before the step, or the undo, of that key: fails or panics if that
 /// was armed, and disarms it.
 ///

@@ -103,6 +103,9 @@ pub enum TakenDevice {
         /// The kernel's index of it at home. One that stays there, for the
         /// user's own commands, keeps it under whatever name.
         index: u32,
+        /// VPP puts an XDP program on it, which outlives VPP; it had none.
+        #[serde(default, skip_serializing_if = "is_false")]
+        xdp: bool,
     },
     /// No network device any more: VPP drives it by way of another driver.
     Pci {
@@ -113,6 +116,12 @@ pub enum TakenDevice {
         /// The driver that it has for VPP, such as `vfio-pci`.
         taken_driver: String,
     },
+}
+
+/// Left out where it is false: journals of the other drivers stay as they are.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// The tap that stands for the uplink in its home namespace.

@@ -2,8 +2,10 @@
 //! VPP's main thread and never waits: what takes time is the helper thread's,
 //! and goes on when its report comes.
 
+mod children;
 mod drive;
 mod hands;
+mod mirror;
 mod takeover;
 mod uplink;
 
@@ -13,14 +15,15 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-pub use hands::{Dataplane, Hands, Kernel, TapView};
+pub use hands::{Dataplane, Done, Hands, Kernel, TapView};
+pub use mirror::RenderMirrors;
 pub use takeover::RenderJournals;
 use takeover::{NotTaken, Surveying};
 use uplink::{Pace, Probe, Uplink, Waiter};
 
 use super::{
-    Action, Command, EnableRequest, Identity, LinuxFacts, Machine, PanicsView, Phase, Plan, Refusals, Report, Startup,
-    Step, Takeover, UplinkId, View,
+    Action, Command, EnableRequest, Identity, LinuxFacts, LinuxStep, Machine, PanicsView, Phase, Plan, Refusals,
+    Report, Startup, Step, Takeover, UplinkId, View,
 };
 use crate::model::{IfName, Netns};
 
@@ -59,6 +62,12 @@ pub struct Manager {
     surveys: Vec<Surveying>,
     /// Who waits for the journals, and how they are written for it.
     readers: Vec<(ClientId, RenderJournals)>,
+    /// Who waits for the mirrors, and how they are written for it.
+    mirror_readers: Vec<(ClientId, RenderMirrors)>,
+    /// Who waits for an audit, and of which interface of VPP's.
+    auditors: Vec<(ClientId, u32)>,
+    /// Enables of VPP's start, by the clients that stand for them.
+    at_start: Vec<(ClientId, IfName)>,
     /// What startup.conf or a journal asked for in vain.
     not_taken: Vec<NotTaken>,
     uplinks: Vec<Uplink>,
@@ -97,6 +106,11 @@ impl Manager {
             let unknown = self.unknown(hands, sw_if_index, client);
             return self.answer(Some(client), Err(unknown));
         };
+        if let Some(child) = &uplink.plan.child {
+            let (name, device, below) = (uplink.name(), &uplink.plan.device.name, &child.uplink_name);
+            let text = format!("{name} is a VLAN of {below}: delete {device} in Linux, or disable {below}");
+            return self.answer(Some(client), Err(text));
+        }
         let id = uplink.id;
         self.turn_off(hands, id, client);
     }
@@ -135,6 +149,13 @@ impl Manager {
             Report::Probed { uplink, facts } => self.probed(hands, uplink, &facts),
             Report::Journals { client, found } => self.journals_read(client, found),
             Report::Surveyed { uplink, found } => self.surveyed(hands, uplink, found),
+            Report::Audited { client, found } => self.audited(client, found),
+            Report::Mirrors { client, found } => self.mirrors_read(client, &found),
+            Report::Batch(batch) => hands.vpp.mirror(*batch),
+            Report::Children { uplink, children } => self.children_are(hands, uplink, children),
+            Report::Applied { uplink, step: LinuxStep::Mirror, result } if self.is_enabled(uplink) => {
+                self.began_anew(hands, uplink, result);
+            }
             Report::Applied { uplink, step, result } => {
                 if let Some(plan) = self.awaiting(uplink, Action::Apply(Step::Linux(step))) {
                     // Part of the step: VPP's side is to take it over.
@@ -240,7 +261,14 @@ impl Manager {
                 Phase::Undoing | Phase::Undone => {}
             }
         }
+        // VPP's side takes no time any more.
+        self.resume(hands);
         self.drive_all(hands);
+    }
+
+    /// VPP is on its way out.
+    pub fn is_exiting(&self) -> bool {
+        self.exiting
     }
 
     /// Whether nothing is under way. What is stuck counts as idle: it waits
@@ -268,6 +296,8 @@ impl Manager {
             uplink.waiter = uplink.waiter.filter(|waiter| waiter.client() != client);
         }
         self.readers.retain(|(reader, _)| *reader != client);
+        self.mirror_readers.retain(|(reader, _)| *reader != client);
+        self.auditors.retain(|(reader, _)| *reader != client);
         self.answers.retain(|(waiting, _)| *waiting != client);
     }
 
@@ -277,6 +307,8 @@ impl Manager {
         self.probes.iter().any(|probe| probe.client == Some(client))
             || self.surveys.iter().any(|survey| survey.client == Some(client))
             || self.readers.iter().any(|(reader, _)| *reader == client)
+            || self.mirror_readers.iter().any(|(reader, _)| *reader == client)
+            || self.auditors.iter().any(|(auditor, _)| *auditor == client)
             || self.uplinks.iter().any(|uplink| waits(&uplink.waiter))
             || self.answers.iter().any(|(waiting, _)| *waiting == client)
     }
@@ -325,7 +357,8 @@ impl Manager {
                 return Err(format!("{} is hostnet's own tap of {name}; it cannot be an uplink", tap.name));
             }
         }
-        let facts = hands.vpp.inspect(index, &self.live_plans())?;
+        let mut facts = hands.vpp.inspect(index, &self.live_plans())?;
+        facts.refusals.extend(self.startup.mirror.refusals(&hands.vpp.route_sources()));
         self.last_id = self.last_id.wrapping_add(1);
         let id = UplinkId(self.last_id);
         let name = Plan::device_name(&request, &facts);
@@ -377,10 +410,11 @@ impl Manager {
     fn probed(&mut self, hands: &mut Hands<'_>, id: UplinkId, linux: &LinuxFacts) {
         let Some(at) = self.probes.iter().position(|probe| probe.id == id) else { return };
         let probe = self.probes.remove(at);
-        let plan = match self.plan(&probe, linux) {
+        let mut plan = match self.plan(&probe, linux) {
             Ok(plan) => plan,
             Err(refusals) => return self.answer(probe.client, Err(refusals.to_string())),
         };
+        plan.follow(&self.startup.mirror, &probe.facts);
         if probe.request.dry_run {
             return self.answer(probe.client, Ok(plan.describe()));
         }
@@ -401,11 +435,13 @@ impl Manager {
             self.answer(probe.client, Err(refusal));
         }
         self.refuse_surveys(&cause);
+        self.refuse_mirror_readers(&cause);
         // All are marked before one is driven: what is submitted from here on
         // is a new thread's and is not lost.
-        for id in self.ids(|uplink| uplink.begun.is_some()) {
+        for id in self.ids(|uplink| uplink.begun.is_some() && !uplink.awaits_vpp()) {
             self.lost(hands, id, cause.clone());
         }
+        self.mirror_again(hands);
         self.drive_all(hands);
     }
 
@@ -444,8 +480,13 @@ impl Manager {
     }
 
     fn answer(&mut self, client: Option<ClientId>, answer: Answer) {
-        if let Some(client) = client {
-            self.answers.push_back((client, answer));
+        let Some(client) = client else { return };
+        match self.at_start.iter().position(|(of, _)| *of == client) {
+            Some(at) => {
+                let (_, linux_if) = self.at_start.remove(at);
+                self.not_taken.extend(answer.err().map(|reason| NotTaken { linux_if, reason }));
+            }
+            None => self.answers.push_back((client, answer)),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::mirror::{Batch, BatchDone, Child, MirrorView, UplinkState, VppRoutes};
 use super::{ClientId, Identity, JournalView, Kept, LinuxStep, Plan, Startup, Survey, UplinkId, UplinkRequest};
 use crate::model::{IfName, Netns};
 
@@ -53,6 +54,42 @@ pub enum Command {
         /// Which step.
         step: LinuxStep,
     },
+    /// What became of a batch of the mirror's.
+    BatchDone(Box<BatchDone>),
+    /// VPP's uplink has changed.
+    Changed {
+        /// Which.
+        uplink: UplinkId,
+        /// The number of the last batch that VPP had carried out before.
+        after: u64,
+        /// As it is now.
+        state: Box<UplinkState>,
+    },
+    /// The host has joined or left groups.
+    Groups,
+    /// Routes of VPP's other sources have changed.
+    Exported(Box<VppRoutes>),
+    /// Compare what the kernel and VPP have, and mend it.
+    Audit {
+        /// Whom the answer is for.
+        client: ClientId,
+        /// Which.
+        uplink: UplinkId,
+    },
+    /// Tell of the mirrors.
+    Mirrors {
+        /// Whom the answer is for.
+        client: ClientId,
+        /// Of one uplink; of all with `None`.
+        only: Option<UplinkId>,
+    },
+    /// Bring a card home that was taken for VPP's dpdk plugin in vain.
+    GiveUp {
+        /// What asked for it.
+        request: Box<UplinkRequest>,
+        /// Where its journal is.
+        startup: Arc<Startup>,
+    },
     /// Forget an uplink: close what is held for it.
     Forget {
         /// Which.
@@ -88,6 +125,8 @@ pub enum Output {
     Tun(OwnedFd),
     /// The namespace that a taken netdev is parked in, open.
     Parked(OwnedFd),
+    /// Batches of the mirror's come from here on.
+    Mirror,
 }
 
 /// An answer of the helper thread.
@@ -131,6 +170,30 @@ pub enum Report {
         step: LinuxStep,
         /// What came of it.
         result: Result<(), String>,
+    },
+    /// Work of the mirror's for VPP.
+    Batch(Box<Batch>),
+    /// The VLANs that the host has on an uplink's device have changed, or have to
+    /// be looked at again: all of them.
+    Children {
+        /// Whose.
+        uplink: UplinkId,
+        /// Each.
+        children: Vec<Child>,
+    },
+    /// To [`Command::Audit`]: how many differences were found and mended.
+    Audited {
+        /// Whom it is for.
+        client: ClientId,
+        /// What was found.
+        found: Result<u64, String>,
+    },
+    /// To [`Command::Mirrors`].
+    Mirrors {
+        /// Whom it is for.
+        client: ClientId,
+        /// Each.
+        found: Vec<MirrorView>,
     },
     /// The helper thread has ended, and why. Always its last word.
     Died(String),

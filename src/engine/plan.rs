@@ -6,8 +6,11 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use super::mirror::{Child, MirrorOptions, PodsWay};
 use super::{LinuxFacts, Origin, Step, Takeover};
-use crate::model::{Backend, HostConfig, HostDevice, IfName, MacAddr, Netns, NextHop, Prefix, Route, RouteKind};
+use crate::model::{
+    Backend, HostConfig, HostDevice, IfName, MacAddr, Netns, NextHop, Prefix, Route, RouteKind, VlanTag,
+};
 
 #[cfg(test)]
 mod tests;
@@ -24,7 +27,7 @@ const IP6_MTU_MIN: u32 = 1280;
 const CLUSTER_OVERHEAD: u32 = 60;
 
 /// Names an uplink between the engine, the helper and VPP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UplinkId(pub u32);
 
 /// Which backend the user asked for.
@@ -56,6 +59,8 @@ pub struct EnableRequest {
     pub cluster_cidrs: Vec<Prefix>,
     /// MTU of the routes to them, in bytes.
     pub cluster_mtu: Option<u32>,
+    /// Refuse what the host sends with another's source.
+    pub source_check: bool,
     /// Say what would be done; change nothing.
     pub dry_run: bool,
 }
@@ -81,6 +86,8 @@ pub struct UplinkFacts {
     pub tables: (u32, u32),
     /// Its addresses and the routes through it.
     pub config: HostConfig,
+    /// The source of each of the routes, by VPP's name of it.
+    pub route_sources: Vec<String>,
     /// Whether VPP's tap plugin is loaded.
     pub tap_plugin: bool,
     /// Whether our uplinks before this one leave the default redirect to us.
@@ -129,11 +136,36 @@ pub struct Plan {
     pub config: HostConfig,
     /// The routes to the cluster's CIDRs.
     pub cluster_routes: Vec<Route>,
+    /// How the host reaches what else is in VPP.
+    pub pods: PodsWay,
     /// The punt redirect is the default one (`rx all`); otherwise only that
     /// of the uplink itself.
     pub default_punt: bool,
+    /// What the host sends with another's source is refused.
+    pub source_check: bool,
     /// The uplink is taken from Linux first.
     pub takeover: Option<Arc<Takeover>>,
+    /// How both sides are kept the same.
+    pub mirror: MirrorOptions,
+    /// It is a VLAN on another uplink's device.
+    pub child: Option<ChildOf>,
+}
+
+/// What the plan of a VLAN knows of the uplink below.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChildOf {
+    /// The uplink below.
+    pub parent: UplinkId,
+    /// VPP's index of it.
+    pub uplink: u32,
+    /// VPP's name of it.
+    pub uplink_name: String,
+    /// The kernel's index of the VLAN's device.
+    pub index: u32,
+    /// The VLAN.
+    pub tag: VlanTag,
+    /// The device was set up when it was found.
+    pub up: bool,
 }
 
 impl Plan {
@@ -217,14 +249,76 @@ impl Plan {
             backend_reason,
             config: facts.config.clone(),
             cluster_routes,
+            pods: PodsWay {
+                gateways: [true, false].map(|is_ipv4| cluster_hop(is_ipv4, &facts.config)?.gateway),
+                mtu: cluster_mtu,
+            },
             default_punt: facts.default_punt,
+            source_check: request.source_check,
             takeover: None,
+            mirror: MirrorOptions::default(),
+            child: None,
         })
+    }
+
+    /// Of a VLAN that the host has on the device of this uplink.
+    pub(super) fn of_child(id: UplinkId, parent: &Self, child: &Child) -> Self {
+        Self {
+            id,
+            uplink: NO_SW_IF_INDEX,
+            uplink_name: format!("{}.{}", parent.uplink_name, child.tag.id),
+            tables: parent.tables,
+            device: HostDevice {
+                name: child.name.clone(),
+                staging_name: child.name.clone(),
+                netns: parent.device.netns.clone(),
+                mac: child.mac,
+                mtu: child.mtu,
+            },
+            backend: parent.backend,
+            backend_reason: format!("{} on {}", child.tag, parent.device.name),
+            // What it has, the mirror finds.
+            config: HostConfig::default(),
+            cluster_routes: Vec::new(),
+            pods: PodsWay::default(),
+            default_punt: false,
+            // Its frames cross the tap below, which does it.
+            source_check: false,
+            takeover: None,
+            // Both are for all of the host, and the uplink below does them.
+            mirror: MirrorOptions { to_host: false, export: Vec::new(), ..parent.mirror.clone() },
+            child: Some(ChildOf {
+                parent: parent.id,
+                uplink: parent.uplink,
+                uplink_name: parent.uplink_name.clone(),
+                index: child.index,
+                tag: child.tag,
+                up: child.up,
+            }),
+        }
+    }
+
+    /// Whether it is of a VLAN on the device of this uplink.
+    pub(super) fn is_child_of(&self, parent: UplinkId) -> bool {
+        self.child.as_ref().is_some_and(|child| child.parent == parent)
+    }
+
+    /// Mirror like that. Routes of sources that are exported live are the
+    /// mirror's from the beginning on.
+    pub(super) fn follow(&mut self, options: &MirrorOptions, facts: &UplinkFacts) {
+        self.mirror = options.clone();
+        if self.takeover.is_none() {
+            let sources = facts.route_sources.iter().map(Some).chain(std::iter::repeat(None));
+            let stays = |(_, source): &(&Route, Option<&String>)| source.is_none_or(|it| !options.export.contains(it));
+            self.config.routes =
+                facts.config.routes.iter().zip(sources).filter(stays).map(|(it, _)| it.clone()).collect();
+        }
     }
 
     /// Where the uplink and its configuration come from.
     pub fn origin(&self) -> Origin {
         match &self.takeover {
+            None if self.child.is_some() => Origin::Child,
             None => Origin::Vpp,
             Some(takeover) if takeover.driver.is_none() => Origin::Captured,
             Some(_) => Origin::Taken,
@@ -297,32 +391,37 @@ fn staging_name(id: UplinkId) -> IfName {
     name
 }
 
-/// A route to a cluster's CIDR: through the default gateway or, without one,
-/// through a neighbour in a subnet of the uplink.
+/// A route to a cluster's CIDR.
 fn cluster_route(cidr: Prefix, mtu: u32, config: &HostConfig) -> Result<Route, String> {
     if let Some(route) = config.routes.iter().find(|route| route.prefix == cidr) {
         return Err(format!("cluster-cidr {cidr} is a route of the uplink already ({route})"));
     }
-    let same_family = |addr: &IpAddr| addr.is_ipv4() == cidr.is_ipv4();
+    let hop = cluster_hop(cidr.is_ipv4(), config).ok_or_else(|| {
+        format!(
+            "no next hop for cluster-cidr {cidr}: the uplink has neither a default gateway nor a subnet of that family"
+        )
+    })?;
+    Ok(Route { prefix: cidr, kind: RouteKind::Unicast, next_hops: [hop].into_iter().collect(), mtu: Some(mtu) })
+}
+
+/// The way into VPP: through the default gateway or, without one, through a
+/// neighbour in a subnet of the uplink.
+fn cluster_hop(is_ipv4: bool, config: &HostConfig) -> Option<NextHop> {
+    let same_family = |addr: &IpAddr| addr.is_ipv4() == is_ipv4;
     let default_hop = config
         .routes
         .iter()
-        .filter(|route| route.prefix.is_default() && route.prefix.is_ipv4() == cidr.is_ipv4())
+        .filter(|route| route.prefix.is_default() && route.prefix.is_ipv4() == is_ipv4)
         .flat_map(|route| route.next_hops.iter())
         .find(|hop| hop.gateway.is_some());
-    let hop = if let Some(hop) = default_hop {
-        NextHop { gateway: hop.gateway, weight: 1, onlink: hop.onlink }
-    } else {
-        let own: Vec<IpAddr> = config.addresses.iter().map(super::super::model::IfAddress::addr).collect();
-        let neighbour = config
-            .addresses
-            .iter()
-            .filter(|address| !address.is_link_local6() && same_family(&address.addr()))
-            .find_map(|address| address.prefix().first_host_except(&own));
-        let gateway = neighbour.ok_or_else(|| {
-            format!("no next hop for cluster-cidr {cidr}: the uplink has neither a default gateway nor a subnet of that family")
-        })?;
-        NextHop { gateway: Some(gateway), weight: 1, onlink: false }
-    };
-    Ok(Route { prefix: cidr, kind: RouteKind::Unicast, next_hops: [hop].into_iter().collect(), mtu: Some(mtu) })
+    if let Some(hop) = default_hop {
+        return Some(NextHop { gateway: hop.gateway, weight: 1, onlink: hop.onlink });
+    }
+    let own: Vec<IpAddr> = config.addresses.iter().map(super::super::model::IfAddress::addr).collect();
+    let neighbour = config
+        .addresses
+        .iter()
+        .filter(|address| !address.is_link_local6() && same_family(&address.addr()))
+        .find_map(|address| address.prefix().first_host_except(&own));
+    neighbour.map(|gateway| NextHop { gateway: Some(gateway), weight: 1, onlink: false })
 }

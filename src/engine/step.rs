@@ -38,6 +38,9 @@ pub enum LinuxStep {
     /// Write down that the takeover is whole: what the tap carries is the
     /// truth from here on. Undone: write down what it carries.
     Commit,
+    /// Listen to the kernel, and keep both sides the same from here on. Undone:
+    /// no longer, and nothing of it is left in VPP.
+    Mirror,
 }
 
 /// A step on VPP's side, done on VPP's main thread under the barrier.
@@ -80,6 +83,8 @@ pub enum Origin {
     Captured,
     /// Both are taken from Linux.
     Taken,
+    /// A VLAN that the host has made on the device of another uplink.
+    Child,
 }
 
 /// A step of a plan.
@@ -97,7 +102,7 @@ use VppStep as V;
 /// Every step, in order. The tap is complete in the staging namespace before
 /// it appears under its name; Linux's side is whole before VPP punts to it;
 /// the tap is up in VPP last, so the host sends nothing through half a set-up.
-const ORDER: [Step; 26] = [
+const ORDER: [Step; 27] = [
     Step::Linux(L::Namespaces),
     Step::Linux(L::TunDevice),
     Step::Vpp(V::Tap),
@@ -122,6 +127,10 @@ const ORDER: [Step; 26] = [
     Step::Linux(L::Configuration),
     Step::Linux(L::ClusterRoutes),
     Step::Linux(L::Verify),
+    // What both sides have is whole before changes of it are followed. Before
+    // the redirects: on the way back nothing of the helper's is waited for until
+    // they are gone.
+    Step::Linux(L::Mirror),
     Step::Vpp(V::PuntUnknown),
     Step::Vpp(V::Redirect4),
     Step::Vpp(V::Redirect6),
@@ -134,6 +143,8 @@ impl Step {
     /// The steps of a plan with this backend, in order.
     pub fn all(backend: Backend, origin: Origin) -> impl Iterator<Item = Self> {
         ORDER.into_iter().filter(move |step| match step {
+            // The device is there, with what the host has given it.
+            Self::Linux(step) if origin == Origin::Child => *step == L::Mirror,
             Self::Linux(L::TunDevice) => backend == Backend::Builtin,
             Self::Linux(L::Take) => origin == Origin::Taken,
             Self::Linux(L::Journal | L::Configuration | L::Commit) | Self::Vpp(V::Uplink) => origin != Origin::Vpp,
@@ -163,6 +174,7 @@ impl Step {
             Self::Linux(L::Configuration) => "linux-configuration",
             Self::Linux(L::Verify) => "linux-verify",
             Self::Linux(L::Commit) => "linux-commit",
+            Self::Linux(L::Mirror) => "linux-mirror",
             Self::Vpp(V::Uplink) => "vpp-uplink",
             Self::Vpp(V::Tap) => "vpp-tap",
             Self::Vpp(V::Mtu) => "vpp-mtu",

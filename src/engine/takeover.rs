@@ -1,14 +1,14 @@
 //! What the user asks of a takeover, and where it is written in startup.conf.
 
-use std::fmt;
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::Arc;
 
+use super::driver::{Driver, DriverChoice, Prospects, Way, choose, vpp_name};
+use super::mirror::MirrorOptions;
 use super::plan::NO_SW_IF_INDEX;
 use super::{EnableRequest, LinuxFacts, Plan, Refusals, UplinkFacts, UplinkId};
-use crate::model::{Captured, HostConfig, IfName, MacAddr, Netns};
+use crate::model::{Captured, HostConfig, IfName, MacAddr, Netns, police};
 
 #[cfg(test)]
 pub(super) mod tests;
@@ -22,62 +22,6 @@ pub const PARKING_NETNS: &str = "hostnet-uplinks";
 /// The program that brings uplinks home when VPP died, where `make install`
 /// puts it.
 pub const GUARD: &str = "/usr/sbin/hostnet-guard";
-
-/// How VPP comes to drive a card.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Driver {
-    /// VPP's af-packet on the kernel's netdev, parked in a namespace.
-    AfPacket,
-    /// VPP's own virtio driver on the PCI device.
-    Virtio,
-    /// VPP's vmxnet3 plugin on the PCI device.
-    Vmxnet3,
-}
-
-impl Driver {
-    /// Every driver.
-    pub const ALL: [Self; 3] = [Self::AfPacket, Self::Virtio, Self::Vmxnet3];
-
-    /// Its name in commands.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::AfPacket => "af-packet",
-            Self::Virtio => "virtio",
-            Self::Vmxnet3 => "vmxnet3",
-        }
-    }
-
-    /// Whether it drives the PCI device itself, so that the netdev goes away.
-    pub fn takes_pci(self) -> bool {
-        self != Self::AfPacket
-    }
-}
-
-impl fmt::Display for Driver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Driver {
-    type Err = ();
-
-    fn from_str(word: &str) -> Result<Self, ()> {
-        Self::ALL.into_iter().find(|driver| driver.name() == word).ok_or(())
-    }
-}
-
-/// Which driver the user asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum DriverChoice {
-    /// By the card's kernel driver and what VPP has loaded.
-    #[default]
-    Auto,
-    /// This one.
-    This(Driver),
-    /// The user's own VPP commands make the interface; only capture.
-    None,
-}
 
 /// `hostnet uplink`, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +46,10 @@ pub struct Startup {
     /// The program `hostnet-guard`, where the plugin is to start it: for those
     /// whose VPP no systemd cleans up after.
     pub guard: Option<PathBuf>,
+    /// How the mirror works.
+    pub mirror: MirrorOptions,
+    /// What of each class reaches the host.
+    pub police: police::Config,
     /// What is taken at VPP's start, in this order.
     pub uplinks: Vec<UplinkRequest>,
 }
@@ -109,7 +57,14 @@ pub struct Startup {
 impl Default for Startup {
     fn default() -> Self {
         let journal = PathBuf::from(JOURNAL_DIR);
-        Self { journal, netns: PARKING_NETNS.to_owned(), guard: None, uplinks: Vec::new() }
+        Self {
+            journal,
+            netns: PARKING_NETNS.to_owned(),
+            guard: None,
+            mirror: MirrorOptions::default(),
+            police: police::Config::default(),
+            uplinks: Vec::new(),
+        }
     }
 }
 
@@ -183,19 +138,6 @@ pub struct Kept {
     pub words: String,
 }
 
-/// What VPP could do with a card. Read on the main thread, changes nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Prospects {
-    /// The drivers that are loaded.
-    pub drivers: Vec<Driver>,
-    /// Every reason of VPP's against a driver that takes the PCI device.
-    pub pci_refusals: Vec<String>,
-    /// Whether VPP's tap plugin is loaded.
-    pub tap_plugin: bool,
-    /// Every reason on VPP's side against one more uplink.
-    pub refusals: Vec<String>,
-}
-
 /// What Linux has on an interface that is to be taken. Changes nothing.
 #[derive(Clone, Debug)]
 pub struct Survey {
@@ -211,22 +153,31 @@ pub struct Survey {
     pub usage: Vec<String>,
     /// Every reason against taking it at all.
     pub refusals: Vec<String>,
-    /// How the drivers that take the PCI device would come to it; none where
-    /// there is no such device.
-    pub pci: Vec<PciWay>,
+    /// How the drivers that ask more of a device than that it is there would
+    /// come to it.
+    pub ways: Vec<Way>,
+    /// The RDMA device on its card, such as `mlx5_0`, if there is one.
+    pub rdma: Option<String>,
     /// What Linux says to the host's device.
     pub linux: LinuxFacts,
 }
 
-/// How one of VPP's drivers would come to a PCI device.
+/// A card that VPP's dpdk plugin is to make an interface of, at VPP's start.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PciWay {
-    /// VPP's driver.
-    pub driver: Driver,
-    /// The kernel's driver that hands the device to VPP.
-    pub kernel_driver: String,
-    /// Every reason against it.
-    pub refusals: Vec<String>,
+pub struct Expected {
+    /// What it was in Linux.
+    pub linux_if: IfName,
+    /// Its PCI address.
+    pub pci: String,
+    /// The MAC that it was made with, which the interface begins with.
+    pub mac: MacAddr,
+}
+
+impl Expected {
+    /// Whether VPP's interface of that name, MAC and device class is it.
+    pub fn is_it(&self, name: &str, mac: MacAddr, device_class: &str) -> bool {
+        device_class == "dpdk" && pci_address(name).map_or(mac == self.mac, |address| address == self.pci)
+    }
 }
 
 /// What became of an interface that a VPP that died had taken.
@@ -251,13 +202,18 @@ pub struct Takeover {
     pub home: Netns,
     /// Inode number of that namespace's file.
     pub home_ino: u64,
-    /// How VPP drives it; `None`: by the user's own commands.
+    /// How VPP drives it; `None`: somebody else's doing, see `made_by`.
     pub driver: Option<Driver>,
+    /// Who made VPP's interface where we did not: `none`, the user's own
+    /// commands, or `dpdk`, VPP's plugin of that name.
+    pub made_by: &'static str,
     /// Why that driver.
     pub driver_reason: String,
     /// The kernel's driver that hands the PCI device to VPP, where VPP's driver
     /// takes that.
     pub kernel_driver: Option<String>,
+    /// The RDMA device that VPP uses, where its driver is that of RDMA.
+    pub rdma: Option<String>,
     /// Name of the namespace that a netdev is parked in.
     pub parking: String,
     /// Directory of the journal.
@@ -284,7 +240,7 @@ impl Takeover {
         survey: Survey,
         prospects: Prospects,
     ) -> Result<Plan, Refusals> {
-        let choice = choose_driver(request.driver, &survey, &prospects);
+        let choice = choose(request.driver, &survey, &prospects);
         let link = &survey.captured.link;
         let mut facts = UplinkFacts {
             sw_if_index: NO_SW_IF_INDEX,
@@ -295,6 +251,7 @@ impl Takeover {
             tables: (0, 0),
             config: survey.config,
             tap_plugin: prospects.tap_plugin,
+            route_sources: Vec::new(),
             default_punt: false,
             refusals: prospects.refusals,
             unready: Vec::new(),
@@ -309,8 +266,10 @@ impl Takeover {
             home: request.enable.host_netns.clone(),
             home_ino: survey.home_ino,
             driver: Some(driver),
+            made_by: driver.name(),
             driver_reason,
-            kernel_driver: survey.pci.into_iter().find(|way| way.driver == driver).map(|way| way.kernel_driver),
+            kernel_driver: survey.ways.into_iter().find(|way| way.driver == driver).and_then(|way| way.kernel_driver),
+            rdma: survey.rdma.filter(|_| driver == Driver::Rdma),
             parking: startup.netns.clone(),
             journal: startup.journal.clone(),
             guard: startup.guard.clone(),
@@ -333,6 +292,7 @@ impl Takeover {
         startup: &Startup,
     ) -> Result<Plan, Refusals> {
         let link = &kept.captured.link;
+        let by_dpdk = kept.words.contains(" driver dpdk");
         let facts = UplinkFacts {
             linux_name: Some(link.name.clone()),
             mac: link.mac,
@@ -347,8 +307,14 @@ impl Takeover {
             home: request.host_netns.clone(),
             home_ino: kept.home_ino,
             driver: None,
-            driver_reason: "VPP's interface is of your own commands".to_owned(),
+            made_by: if by_dpdk { "dpdk" } else { "none" },
+            driver_reason: if by_dpdk {
+                "VPP's dpdk plugin took the card at VPP's start".to_owned()
+            } else {
+                "VPP's interface is of your own commands".to_owned()
+            },
             kernel_driver: None,
+            rdma: None,
             parking: startup.netns.clone(),
             journal: startup.journal.clone(),
             captured: Arc::clone(&kept.captured),
@@ -362,7 +328,7 @@ impl Takeover {
 
     /// How VPP drives it, as it is shown.
     pub fn driver_name(&self) -> &'static str {
-        self.driver.map_or("none", Driver::name)
+        self.driver.map_or(self.made_by, Driver::name)
     }
 
     /// Whether the PCI device itself is taken from Linux.
@@ -405,69 +371,6 @@ impl Takeover {
         }
         for line in &self.kept {
             let _ = writeln!(out, "  only on the host: {line}");
-        }
-    }
-}
-
-/// The name that VPP gives the interface: af-packet's after the netdev, the
-/// others' after the PCI address (format_vlib_pci_addr with other separators;
-/// the interface itself tells once it is made).
-fn vpp_name(driver: Driver, captured: &Captured) -> String {
-    match (driver, &captured.pci) {
-        // No command of VPP's could name one with a dot.
-        (Driver::AfPacket, _) | (_, None) => format!("host-{}", captured.link.name.as_str().replace('.', "-")),
-        (driver, Some(pci)) => format!("{driver}-{}", pci.address),
-    }
-}
-
-/// The driver that the user asked for, or the best that is possible, and why.
-fn choose_driver(choice: DriverChoice, survey: &Survey, prospects: &Prospects) -> Result<(Driver, String), String> {
-    let against = |driver: Driver| -> Option<String> {
-        if !prospects.drivers.contains(&driver) {
-            return Some(format!("VPP has no {driver}: its plugin is not loaded"));
-        }
-        let name = &survey.captured.link.name;
-        match &survey.captured.pci {
-            _ if !driver.takes_pci() => None,
-            None => Some(format!("{name} is not on the PCI bus")),
-            Some(pci) => {
-                let way = survey.pci.iter().find(|way| way.driver == driver);
-                let Some(way) = way else { return Some(format!("PCI device {} cannot be looked at", pci.address)) };
-                let reasons: Vec<&str> =
-                    way.refusals.iter().chain(&prospects.pci_refusals).map(String::as_str).collect();
-                (!reasons.is_empty()).then(|| reasons.join("; "))
-            }
-        }
-    };
-    match choice {
-        DriverChoice::This(driver) => match against(driver) {
-            None => Ok((driver, "asked for".to_owned())),
-            Some(reason) => Err(format!("driver {driver} is not possible: {reason}")),
-        },
-        DriverChoice::None => Err("driver none makes no interface: use it in startup.conf, 'hostnet enable' follows \
-                                   once VPP has the interface"
-            .to_owned()),
-        DriverChoice::Auto => {
-            let kernel = survey.captured.pci.as_ref().and_then(|pci| pci.driver.as_deref());
-            let own = match kernel {
-                Some("virtio-pci" | "virtio_net") => Some(Driver::Virtio),
-                Some("vmxnet3") => Some(Driver::Vmxnet3),
-                _ => None,
-            };
-            let mut why_not = match (own, kernel) {
-                (None, Some(kernel)) => format!("VPP has no driver of its own for a card of {kernel}"),
-                (_, _) => "the interface is no PCI card".to_owned(),
-            };
-            if let (Some(driver), Some(kernel)) = (own, kernel) {
-                match against(driver) {
-                    None => return Ok((driver, format!("the card is driven by {kernel}, and VPP has its own driver"))),
-                    Some(reason) => why_not = format!("not {driver}: {reason}"),
-                }
-            }
-            match against(Driver::AfPacket) {
-                None => Ok((Driver::AfPacket, why_not)),
-                Some(reason) => Err(format!("no driver is possible: {why_not}; not af-packet: {reason}")),
-            }
         }
     }
 }

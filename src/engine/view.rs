@@ -29,6 +29,9 @@ pub struct UplinkView {
     /// `enabling`, `enabled`, `disabling`, `failed` (undone, nothing is left)
     /// or `stuck` (an undo failed and is retried).
     pub state: &'static str,
+    /// The VLAN, as `802.1Q 7`, of one that the host has on another uplink's
+    /// device.
+    pub vlan: Option<String>,
     /// The host's addresses.
     pub addresses: Vec<IfAddress>,
     /// Packets that VPP sent to the host since `enable`.

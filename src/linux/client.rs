@@ -2,10 +2,12 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::AddressMessage;
-use netlink_packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage};
-use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol};
+use netlink_packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage, LinkXdp,
+};
+use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
 use nix::errno::Errno;
 
@@ -14,7 +16,7 @@ use super::netns::NetnsFile;
 use super::socket::Socket;
 use super::sys;
 use super::wire::{self, AddressFacts, LinkFacts, RouteFacts};
-use crate::model::{IfAddress, IfName, MacAddr, Route, RouteKind};
+use crate::model::{IfAddress, IfName, MacAddr, Prefix, Route, RouteKind};
 
 /// The metric of a route that comes behind another's, less the device's index:
 /// beyond those that network managers give.
@@ -93,6 +95,12 @@ impl Netlink {
         sys::disable_tx_checksum_offload(self.socket.fd(), name).map_err(|errno| Error::sys(what(), errno))
     }
 
+    /// Have a TAP device say that its link has this speed, in Mbit/s.
+    pub fn set_speed(&mut self, name: &IfName, speed: u32) -> Result<(), Error> {
+        sys::set_speed(self.socket.fd(), name, speed)
+            .map_err(|errno| Error::sys(format!("set speed {speed} Mbit/s of {name}"), errno))
+    }
+
     /// Set the MTU, in bytes.
     pub fn set_mtu(&mut self, index: u32, mtu: u32) -> Result<(), Error> {
         self.set(&format!("set MTU {mtu}"), index, vec![LinkAttribute::Mtu(mtu)])
@@ -113,6 +121,20 @@ impl Netlink {
         message.header.change_mask = LinkFlags::Promisc;
         message.header.flags = if on { LinkFlags::Promisc } else { LinkFlags::empty() };
         self.socket.change("set promiscuous mode", Message::SetLink(message), 0)
+    }
+
+    /// Take the device's XDP program off, whoever put it there; none is no
+    /// error. One that is attached by a link of BPF (`bpf_link_create`) goes
+    /// with whoever holds that, and is an error here.
+    pub fn detach_xdp(&mut self, index: u32) -> Result<(), Error> {
+        // -1 stands for none. Said for each mode that one may be in: without a
+        // mode the kernel means the driver's, and finds no other
+        // (XDP_FLAGS_SKB_MODE, XDP_FLAGS_DRV_MODE, linux/if_link.h).
+        for mode in [1 << 1, 1 << 2] {
+            let xdp = vec![LinkXdp::Fd(-1), LinkXdp::Flags(mode)];
+            self.set("take the XDP program off", index, vec![LinkAttribute::Xdp(xdp)])?;
+        }
+        Ok(())
     }
 
     /// Give the device another name.
@@ -187,14 +209,15 @@ impl Netlink {
     }
 
     /// Add a route of ours through the device, which has the addresses
-    /// `connected`; fails when the table has a route to that destination.
+    /// `connected`, to that table; fails when it has a route to that destination.
     ///
     /// Where the namespace has a route to the same destination by another
     /// device (a second default above all), that one keeps its place: ours
     /// comes behind it, with a metric of its own.
-    pub fn add_route(&mut self, index: u32, route: &Route, connected: &[IfAddress]) -> Result<(), Error> {
+    pub fn add_route(&mut self, index: u32, route: &Route, connected: &[IfAddress], table: u32) -> Result<(), Error> {
         let what = format!("add route {route}");
         let mut message = wire::route_message(index, route, connected);
+        wire::set_table(&mut message, table);
         let added = self.socket.change(&what, Message::NewRoute(message.clone()), NLM_F_CREATE | NLM_F_EXCL);
         match added {
             Err(error) if error.errno() == Some(Errno::EEXIST) && route.kind == RouteKind::Unicast => {
@@ -203,6 +226,25 @@ impl Netlink {
             }
             other => other,
         }
+    }
+
+    /// Have this route of ours with that metric, whatever was there with it: of
+    /// IPv6 there must be none.
+    pub fn set_route(&mut self, index: u32, route: &Route, metric: u32, table: u32) -> Result<(), Error> {
+        let mut message = wire::route_message(index, route, &[]);
+        wire::set_table(&mut message, table);
+        message.attributes.push(RouteAttribute::Priority(metric));
+        self.socket.change(&format!("set route {route}"), Message::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
+    }
+
+    /// Have no route of ours to that destination with that metric.
+    pub fn unset_route(&mut self, index: u32, prefix: Prefix, metric: u32, table: u32) -> Result<(), Error> {
+        let mut message = wire::route_message(index, &Route::via(prefix, None), &[]);
+        wire::set_table(&mut message, table);
+        // Of any: a route with a gateway has another than one without.
+        message.header.scope = RouteScope::NoWhere;
+        message.attributes.push(RouteAttribute::Priority(metric));
+        self.socket.change(&format!("delete route {prefix}"), Message::DelRoute(message), 0)
     }
 
     /// Delete a route of ours, added with the same arguments.

@@ -23,7 +23,7 @@ pub use check::{Checked, Standing, check};
 pub use forget::forget;
 pub use fresh::Fresh;
 pub use guard::start as start_guard;
-pub use kept::{keep, probe};
+pub use kept::{give_up, keep, keep_and_take, probe};
 pub use owner::{is_alive, this_process};
 pub use recover::{Recovered, journals, recover, recovery};
 pub use survey::survey;

@@ -15,9 +15,13 @@ use super::home::Fresh;
 use super::netns::NetnsFile;
 use super::probe::place;
 use super::wire::LinkFacts;
-use super::{Dressing, captured, home, tun, verify};
+use super::{Dressing, captured, groups, home, tun, verify};
+use crate::engine::mirror::{ExportChange, LinuxChange, TABLE_MAIN, export_metric};
 use crate::engine::{LinuxStep, Output, Plan, Takeover, UplinkId};
-use crate::model::{IfAddress, ROUTE_PROTOCOL, Route, RouteKind};
+use crate::model::{Groups, IfAddress, IfName, ROUTE_PROTOCOL, Route, RouteKind};
+
+/// What the kernel calls a VLAN's device (`IFLA_INFO_KIND`).
+const VLAN_KIND: &str = "vlan";
 
 /// A namespace and the way to talk to it.
 #[derive(Debug)]
@@ -71,6 +75,10 @@ impl Host {
         if step == LinuxStep::Journal {
             self.start_guard(takeover(plan)?)?;
         }
+        // The helper thread's mirrors do it, in the place that we name.
+        if step == LinuxStep::Mirror {
+            return Ok(Output::Mirror);
+        }
         let session = self.sessions.get_mut(&plan.id).ok_or_else(|| {
             Error::new(
                 format!("set up {}", plan.device.name),
@@ -78,7 +86,7 @@ impl Host {
             )
         })?;
         match step {
-            LinuxStep::Namespaces | LinuxStep::TunDevice => return session.tun_device(plan),
+            LinuxStep::Namespaces | LinuxStep::TunDevice | LinuxStep::Mirror => return session.tun_device(plan),
             LinuxStep::Dress => session.dress(plan),
             LinuxStep::Move => {
                 if let Some(takeover) = &plan.takeover {
@@ -116,6 +124,7 @@ impl Host {
                 self.forget(plan.id);
                 return Ok(());
             }
+            (LinuxStep::Mirror, _) if !plan.mirror.export.is_empty() => return self.unexport(plan),
             // These need no session: the journal has it all.
             (LinuxStep::Journal, Some(takeover)) => return home::strike(takeover),
             (LinuxStep::Take, Some(takeover)) => {
@@ -140,6 +149,7 @@ impl Host {
             | LinuxStep::Journal
             | LinuxStep::Take
             | LinuxStep::Commit
+            | LinuxStep::Mirror
             | LinuxStep::Namespaces
             | LinuxStep::Verify => Ok(()),
             // Before VPP closes the device's file: the kernel takes tens of
@@ -152,6 +162,88 @@ impl Host {
             LinuxStep::Routes => session.delete_routes(plan, &plan.config.routes),
             LinuxStep::ClusterRoutes => session.delete_routes(plan, &plan.cluster_routes),
         }
+    }
+
+    /// Where the mirror listens: the namespace of the host's device, and the
+    /// device's index in it.
+    pub fn mirror_place(&mut self, plan: &Plan) -> Result<(&NetnsFile, u32), Error> {
+        let session = self.session_of(plan)?;
+        let index = session.found(plan)?.index;
+        session.index = Some(index);
+        Ok((&session.target.netns, index))
+    }
+
+    /// Do to the host's device what VPP's uplink became.
+    pub fn change(&mut self, plan: &Plan, change: LinuxChange) -> Result<(), Error> {
+        let session = self.session_of(plan)?;
+        let link = session.found(plan)?;
+        let index = link.index;
+        let netlink = &mut session.target.netlink;
+        match change {
+            LinuxChange::AddAddress(address) => match netlink.add_address(index, address) {
+                // Somebody was quicker.
+                Err(error) if error.errno() == Some(Errno::EEXIST) => Ok(()),
+                other => other,
+            },
+            LinuxChange::DeleteAddress(address) => gone_is_fine(netlink.delete_address(index, address)),
+            LinuxChange::SetMtu(mtu) => netlink.set_mtu(index, mtu),
+            LinuxChange::SetMac(mac) => netlink.set_mac(index, mac),
+            LinuxChange::SetSpeed(speed) => netlink.set_speed(&name_of(&link)?, speed),
+        }
+    }
+
+    /// The groups whose frames the host's device takes.
+    pub fn groups(&mut self, plan: &Plan) -> Result<Groups, Error> {
+        let session = self.session_of(plan)?;
+        let link = session.found(plan)?;
+        Ok(Groups::new(link.all_groups, groups::read(&session.target.netns, link.index)?))
+    }
+
+    /// Whether the host's device of this index is there: where it is about to
+    /// go, when it has gone.
+    pub fn has_device(&mut self, plan: &Plan, index: u32) -> Result<bool, Error> {
+        let Some(session) = self.session_to_undo(plan)? else { return Ok(false) };
+        Ok(session.target.netlink.link_by_index(index)?.is_some())
+    }
+
+    /// Give the host a route of VPP's, or take it away.
+    /// `table` is that of the host's device.
+    pub fn export(&mut self, plan: &Plan, change: &ExportChange, table: u32) -> Result<(), Error> {
+        let session = self.session_of(plan)?;
+        let index = session.index.map_or_else(|| session.found(plan).map(|link| link.index), Ok)?;
+        let netlink = &mut session.target.netlink;
+        match change {
+            ExportChange::Set(route) => netlink.set_route(index, route, export_metric(index), table),
+            ExportChange::Delete(prefix) => {
+                gone_is_fine(netlink.unset_route(index, *prefix, export_metric(index), table))
+            }
+        }
+    }
+
+    /// Take away everything that [`Self::export`] has given.
+    fn unexport(&mut self, plan: &Plan) -> Result<(), Error> {
+        let Some(session) = self.session_to_undo(plan)? else { return Ok(()) };
+        let Some(index) = session.find(plan)?.map(|link| link.index) else { return Ok(()) };
+        let netlink = &mut session.target.netlink;
+        let ours = netlink.routes(ROUTE_PROTOCOL)?.into_iter().filter(|facts| facts.metric == export_metric(index));
+        all_of(ours.map(|facts| gone_is_fine(netlink.unset_route(index, facts.route.prefix, facts.metric, TABLE_MAIN))))
+    }
+
+    /// Put a route of ours back that went, into that table.
+    pub fn put_back(&mut self, plan: &Plan, route: &Route, table: u32) -> Result<(), Error> {
+        let session = self.session_of(plan)?;
+        let link = session.found(plan)?;
+        if !link.up {
+            return Ok(());
+        }
+        session.target.netlink.add_route(link.index, route, &plan.config.addresses, table)
+    }
+
+    /// The session, or one made anew after a restart of the helper.
+    fn session_of(&mut self, plan: &Plan) -> Result<&mut Session, Error> {
+        let gone =
+            || Error::new(format!("reach {}", plan.device.name), format!("{} is gone", place(&plan.device.netns)));
+        self.session_to_undo(plan)?.ok_or_else(gone)
     }
 
     /// Close what is held for an uplink.
@@ -218,11 +310,13 @@ impl Session {
     /// before this one knew the index.
     fn find(&mut self, plan: &Plan) -> Result<Option<LinkFacts>, Error> {
         let netlink = &mut self.target.netlink;
-        let link = match self.index {
+        let child = plan.child.as_ref();
+        let link = match self.index.or(child.map(|child| child.index)) {
             Some(index) => netlink.link_by_index(index)?,
             None => netlink.link_by_name(&plan.device.name)?.filter(|link| link.mac == Some(plan.device.mac)),
         };
-        Ok(link.filter(|link| link.kind.as_deref() == Some(tun::TAP_KIND)))
+        let kind = if child.is_some() { VLAN_KIND } else { tun::TAP_KIND };
+        Ok(link.filter(|link| link.kind.as_deref() == Some(kind)))
     }
 
     fn found(&mut self, plan: &Plan) -> Result<LinkFacts, Error> {
@@ -401,7 +495,7 @@ impl Session {
         let link = self.found(plan)?;
         let connected = &plan.config.addresses;
         for (done, route) in routes.iter().enumerate() {
-            if let Err(error) = self.target.netlink.add_route(link.index, route, connected) {
+            if let Err(error) = self.target.netlink.add_route(link.index, route, connected, TABLE_MAIN) {
                 let added = routes.get(..done).unwrap_or_default();
                 return Err(self.also(error, plan, |s, plan| s.delete_routes(plan, added)));
             }
@@ -445,6 +539,11 @@ impl Session {
 fn takeover(plan: &Plan) -> Result<&Takeover, Error> {
     let missing = || Error::new(format!("take {}", plan.uplink_name), "the plan has no takeover");
     plan.takeover.as_deref().ok_or_else(missing)
+}
+
+/// Its name now, whoever renamed it.
+fn name_of(link: &LinkFacts) -> Result<IfName, Error> {
+    link.name.parse().map_err(|_| Error::new(format!("reach {}", link.name), "that is no name of a device"))
 }
 
 /// Go through all, whatever comes; the first error counts.

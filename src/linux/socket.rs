@@ -17,9 +17,11 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use super::error::Error;
 
 mod events;
+mod nowait;
 mod raw;
 pub(super) use events::Events;
-pub(super) use raw::RawRequest;
+pub(super) use nowait::{NoWait, Received};
+pub(super) use raw::{RawRequest, emit, outcome};
 
 /// How long the kernel may take to answer. It works on a request inside
 /// `send`, so the answer is there at once; this only keeps a thread from
@@ -27,8 +29,10 @@ pub(super) use raw::RawRequest;
 const TIMEOUT_SECONDS: i64 = 20;
 /// How often a read is repeated that something else changed under.
 const ATTEMPTS: usize = 8;
-/// Fits every part of a dump: the kernel fills at most 32 KiB at a time
-/// (netlink_dump in net/netlink/af_netlink.c).
+/// Fits every part of a dump: the kernel fills at most 32 KiB at a time, as
+/// much as the reader offered last (`netlink_recvmsg` in
+/// net/netlink/af_netlink.c). A single message is longer only of a device with
+/// many virtual functions.
 const BUFFER: usize = 64 * 1024;
 /// Length of the request's header that comes back in an error (struct
 /// nlmsghdr, linux/netlink.h), in bytes.

@@ -77,6 +77,36 @@ pub(super) fn disable_tx_checksum_offload(socket: impl AsFd, name: &IfName) -> n
     Ok(())
 }
 
+/// Have a TAP device say that its link has this speed, in Mbit/s, both ways at
+/// once (`ETHTOOL_SLINKSETTINGS`). `socket` as above.
+pub(super) fn set_speed(socket: impl AsFd, name: &IfName, speed: u32) -> nix::Result<()> {
+    // The kernel takes as many words of link modes as it has itself, and names
+    // their number in answer to none.
+    let mut settings = EthtoolLink { command: ETHTOOL_GLINKSETTINGS, ..EthtoolLink::default() };
+    ethtool_link(&socket, name, &mut settings)?;
+    settings.mode_words = settings.mode_words.wrapping_neg();
+    if !(0..=LINK_MODE_WORDS).contains(&settings.mode_words) {
+        return Err(Errno::EOVERFLOW);
+    }
+    settings.command = ETHTOOL_GLINKSETTINGS;
+    ethtool_link(&socket, name, &mut settings)?;
+    settings.command = ETHTOOL_SLINKSETTINGS;
+    settings.speed = speed;
+    settings.duplex = DUPLEX_FULL;
+    ethtool_link(&socket, name, &mut settings)
+}
+
+fn ethtool_link(socket: impl AsFd, name: &IfName, settings: &mut EthtoolLink) -> nix::Result<()> {
+    let data = std::ptr::from_mut(settings).cast();
+    let request = ifreq(name, nix::libc::__c_anonymous_ifr_ifru { ifru_data: data });
+    // SAFETY: the socket is open while it is borrowed; the kernel reads one
+    // ifreq, and reads and writes the structure that it points to, with three
+    // times as many words as that says, of which there is room for
+    // `LINK_MODE_WORDS`; both are on this stack.
+    unsafe { raw::ethtool(socket.as_fd().as_raw_fd(), &raw const request) }?;
+    Ok(())
+}
+
 /// Where the device is on its bus, as its driver says (`ETHTOOL_GDRVINFO`);
 /// empty where it is on none. `socket` as above.
 pub(super) fn bus_address(socket: impl AsFd, name: &IfName) -> nix::Result<String> {
@@ -100,6 +130,43 @@ pub(super) fn close_files_on_exec() -> nix::Result<()> {
 
 const ETHTOOL_GDRVINFO: u32 = 0x03;
 const ETHTOOL_STXCSUM: u32 = 0x17;
+const ETHTOOL_GLINKSETTINGS: u32 = 0x4c;
+const ETHTOOL_SLINKSETTINGS: u32 = 0x4d;
+const DUPLEX_FULL: u8 = 1;
+/// The kernel has 4 words of link modes; the number is a signed byte, so there
+/// can never be more.
+const LINK_MODE_WORDS: i8 = i8::MAX;
+
+/// `struct ethtool_link_settings` of linux/ethtool.h.
+#[repr(C)]
+struct EthtoolLink {
+    command: u32,
+    speed: u32,
+    duplex: u8,
+    /// Port, address of the PHY, negotiation, MDIO, two of MDI-X.
+    before: [u8; 6],
+    mode_words: i8,
+    /// Transceiver, two of master and slave, rate matching.
+    after: [u8; 4],
+    reserved: [u32; 7],
+    /// Supported, advertised, and the partner's.
+    modes: [u32; 3 * LINK_MODE_WORDS as usize],
+}
+
+impl Default for EthtoolLink {
+    fn default() -> Self {
+        Self {
+            command: 0,
+            speed: 0,
+            duplex: 0,
+            before: [0; 6],
+            mode_words: 0,
+            after: [0; 4],
+            reserved: [0; 7],
+            modes: [0; 3 * LINK_MODE_WORDS as usize],
+        }
+    }
+}
 
 /// `struct ethtool_drvinfo` of linux/ethtool.h.
 #[repr(C)]

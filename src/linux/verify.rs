@@ -85,8 +85,7 @@ mod tests {
     use crate::model::ROUTE_PROTOCOL;
 
     fn address(text: &str) -> IfAddress {
-        let (addr, len) = text.split_once('/').unwrap();
-        IfAddress::new(addr.parse().unwrap(), len.parse().unwrap()).unwrap()
+        text.parse().unwrap()
     }
 
     fn held(text: &str, unusable: bool) -> AddressFacts {
@@ -119,7 +118,8 @@ mod tests {
     #[test]
     fn a_route_of_another_device_is_not_ours() {
         let route = Route::via("10.0.0.0/8".parse().unwrap(), None);
-        let there = |device| RouteFacts { route: route.clone(), devices: vec![device], protocol: ROUTE_PROTOCOL };
+        let there =
+            |device| RouteFacts { route: route.clone(), devices: vec![device], protocol: ROUTE_PROTOCOL, metric: 0 };
         let check = |wanted: &[Route], held: &[RouteFacts]| {
             let mut found = Vec::new();
             route_differences(wanted, 3, held, &mut found);

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteNextHop, RouteNextHopFlags,
     RouteProtocol, RouteScope, RouteType, RouteVia,
@@ -14,6 +14,7 @@ use crate::model::{IfAddress, MacAddr, NextHop, Prefix, ROUTE_PROTOCOL, Route, R
 
 /// A network device as the kernel has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "the kernel's flags, each with its own meaning")]
 pub struct LinkFacts {
     /// The kernel's index of it, in its namespace.
     pub index: u32,
@@ -27,10 +28,14 @@ pub struct LinkFacts {
     pub up: bool,
     /// It has a carrier (`IFF_LOWER_UP`).
     pub carrier: bool,
+    /// It takes the frames of every group (`IFF_PROMISC` or `IFF_ALLMULTI`).
+    pub all_groups: bool,
     /// What it is on the wire (`ARPHRD_*`, linux/if_arp.h).
     pub hardware_type: u16,
     /// What made it: `tun`, `veth`; `None` for hardware and loopback.
     pub kind: Option<String>,
+    /// It has an XDP program, or several.
+    pub xdp: bool,
 }
 
 /// An address of a device as the kernel has it.
@@ -53,6 +58,8 @@ pub struct RouteFacts {
     pub devices: Vec<u32>,
     /// Who made it (`rtm_protocol`).
     pub protocol: u8,
+    /// Its metric.
+    pub metric: u32,
 }
 
 pub(super) fn read_link(message: &LinkMessage) -> LinkFacts {
@@ -63,8 +70,10 @@ pub(super) fn read_link(message: &LinkMessage) -> LinkFacts {
         mtu: 0,
         up: message.header.flags.contains(LinkFlags::Up),
         carrier: message.header.flags.contains(LinkFlags::LowerUp),
+        all_groups: message.header.flags.intersects(LinkFlags::Promisc | LinkFlags::Allmulti),
         hardware_type: u16::from(message.header.link_layer_type),
         kind: None,
+        xdp: false,
     };
     for attribute in &message.attributes {
         match attribute {
@@ -72,6 +81,10 @@ pub(super) fn read_link(message: &LinkMessage) -> LinkFacts {
             LinkAttribute::Mtu(mtu) => facts.mtu = *mtu,
             LinkAttribute::Address(bytes) => {
                 facts.mac = <[u8; 6]>::try_from(bytes.as_slice()).ok().map(MacAddr);
+            }
+            LinkAttribute::Xdp(parts) => {
+                facts.xdp =
+                    parts.iter().any(|part| matches!(part, LinkXdp::Attached(how) if *how != XdpAttached::None));
             }
             LinkAttribute::LinkInfo(infos) => {
                 facts.kind = infos.iter().find_map(|info| match info {
@@ -240,6 +253,15 @@ pub(super) fn route_message(index: u32, route: &Route, connected: &[IfAddress]) 
     message
 }
 
+/// Have the route in this table.
+pub(super) fn set_table(message: &mut RouteMessage, table: u32) {
+    // The header has a byte for it; it is left empty where that is too small.
+    message.header.table = u8::try_from(table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
+    if message.header.table == RouteHeader::RT_TABLE_UNSPEC {
+        message.attributes.push(RouteAttribute::Table(table));
+    }
+}
+
 fn next_hop(index: u32, prefix: &Prefix, hop: &NextHop) -> RouteNextHop {
     let mut next = RouteNextHop::default();
     next.interface_index = index;
@@ -281,7 +303,7 @@ pub(super) fn read_route(message: &RouteMessage) -> Option<RouteFacts> {
         _ => return None,
     };
     let mut devices = Vec::new();
-    let mut mtu = None;
+    let (mut mtu, mut metric) = (None, 0);
     let mut paths: Option<&[RouteNextHop]> = None;
     for attribute in &message.attributes {
         match attribute {
@@ -289,6 +311,7 @@ pub(super) fn read_route(message: &RouteMessage) -> Option<RouteFacts> {
             RouteAttribute::Destination(RouteAddress::Inet6(v6)) => destination = IpAddr::V6(*v6),
             RouteAttribute::Oif(index) => devices.push(*index),
             RouteAttribute::MultiPath(hops) => paths = Some(hops),
+            RouteAttribute::Priority(priority) => metric = *priority,
             RouteAttribute::Metrics(metrics) => {
                 mtu = metrics.iter().find_map(|metric| match metric {
                     RouteMetric::Mtu(mtu) => Some(*mtu),
@@ -325,7 +348,7 @@ pub(super) fn read_route(message: &RouteMessage) -> Option<RouteFacts> {
     }
     devices.dedup();
     sort_hops(&mut route);
-    Some(RouteFacts { route, devices, protocol: u8::from(header.protocol) })
+    Some(RouteFacts { route, devices, protocol: u8::from(header.protocol), metric })
 }
 
 #[cfg(test)]
@@ -342,8 +365,7 @@ mod tests {
     }
 
     fn address(text: &str) -> IfAddress {
-        let (addr, len) = text.split_once('/').unwrap();
-        IfAddress::new(addr.parse().unwrap(), len.parse().unwrap()).unwrap()
+        text.parse().unwrap()
     }
 
     fn hop(gateway: &str, weight: u16) -> NextHop {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use ipnet::IpNet;
+use ipnet::{AddrParseError, IpNet};
 use serde::Serialize;
 
 /// Why a text is not a prefix.
@@ -130,6 +130,15 @@ impl IfAddress {
     /// Whether this is an IPv6 link-local address (fe80::/10, RFC 4291 2.5.6).
     pub fn is_link_local6(&self) -> bool {
         matches!(self.addr(), IpAddr::V6(a) if a.is_unicast_link_local())
+    }
+}
+
+/// `address/length`. The error says what of it is not.
+impl FromStr for IfAddress {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
     }
 }
 

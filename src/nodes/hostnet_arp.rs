@@ -9,13 +9,12 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
 use super::shared::taps;
-use super::shared::wire::{ETHERNET_LEN, ETHERTYPE_ARP, array, be16, ethernet};
+use super::shared::wire::{ARP_REQUEST, array, be16, readdress};
 use crate::model::MacAddr;
 use crate::vpp::node::{Context, Next, Node, Packet, PacketNode, entry, format_trace};
 
 /// Length of an ARP packet of IPv4 over Ethernet, in bytes.
 const ARP_LEN: u16 = 28;
-const REQUEST: u16 = 1;
 const REPLY: u16 = 2;
 
 /// The numbers of [`NODE`]'s `nexts`.
@@ -66,7 +65,7 @@ fn read(arp: &[u8], own: &[std::net::IpAddr]) -> Option<Question> {
     let operation = be16(arp, 6)?;
     let sender = Ipv4Addr::from(array::<4>(arp, 14)?);
     let target = Ipv4Addr::from(array::<4>(arp, 24)?);
-    Some(if operation != REQUEST {
+    Some(if operation != ARP_REQUEST {
         Question::Statement
     } else if sender.is_unspecified() || sender == target || own.contains(&target.into()) {
         Question::Own
@@ -104,11 +103,11 @@ impl PacketNode for Arp {
         trace.target = target;
         let (_, asker) = packet.l2_addresses();
         answer(packet.bytes_mut(), tap.mac);
-        let rewind = i32::try_from(ETHERNET_LEN).unwrap_or(0);
-        if !packet.set_len(ARP_LEN) || !packet.advance(-rewind) {
+        let before = packet.l2_len();
+        if !packet.set_len(ARP_LEN) || !packet.advance(-i32::from(before)) {
             return (Next::Drop(ERROR_MALFORMED), trace);
         }
-        ethernet(packet.bytes_mut(), asker, tap.mac, ETHERTYPE_ARP);
+        readdress(packet.bytes_mut(), asker, tap.mac);
         packet.set_tx(tap.sw_if_index);
         trace.answer = Some(tap.mac);
         ctx.count(ERROR_REPLIED, 1);
@@ -129,14 +128,10 @@ impl PacketNode for Arp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nodes::shared::wire::arp_of_test;
 
     fn request(sender: [u8; 4], target: [u8; 4]) -> [u8; 28] {
-        let mut arp = [0; 28];
-        arp[..8].copy_from_slice(&[0, 1, 8, 0, 6, 4, 0, 1]);
-        arp[8..14].copy_from_slice(&[2; 6]);
-        arp[14..18].copy_from_slice(&sender);
-        arp[24..].copy_from_slice(&target);
-        arp
+        arp_of_test(1, sender, target)
     }
 
     #[test]

@@ -10,15 +10,12 @@ use std::fmt::Write as _;
 use std::net::Ipv6Addr;
 
 use super::shared::taps;
-use super::shared::wire::{ETHERNET_LEN, ETHERTYPE_IP6, array, checksum6, ethernet};
+use super::shared::wire::{ICMP6, IP6_LEN, NEIGHBOR_SOLICITATION, array, checksum6, readdress};
 use crate::model::MacAddr;
 use crate::vpp::node::{Context, Next, Node, Packet, PacketNode, entry, format_trace};
 
-const IP6_LEN: usize = 40;
 /// A neighbour advertisement with the target link-layer address option.
 const NA_LEN: usize = 32;
-const ICMP6: u8 = 58;
-const NEIGHBOR_SOLICITATION: u8 = 135;
 const NEIGHBOR_ADVERTISEMENT: u8 = 136;
 /// Solicited and override (RFC 4861, section 4.4).
 const NA_FLAGS: u8 = 0x60;
@@ -110,14 +107,14 @@ impl PacketNode for Nd {
             return (Next::Drop(ERROR_OWN), trace);
         }
         let (_, asker) = packet.l2_addresses();
-        let rewind = i32::try_from(ETHERNET_LEN).unwrap_or(0);
-        let len = u16::try_from(ETHERNET_LEN + IP6_LEN + NA_LEN).unwrap_or(0);
-        if !packet.advance(-rewind) || !packet.set_len(len) {
+        let before = packet.l2_len();
+        let len = before + u16::try_from(IP6_LEN + NA_LEN).unwrap_or(0);
+        if !packet.advance(-i32::from(before)) || !packet.set_len(len) {
             return (Next::Drop(ERROR_MALFORMED), trace);
         }
         let bytes = packet.bytes_mut();
-        ethernet(bytes, asker, tap.mac, ETHERTYPE_IP6);
-        advertisement(&mut bytes[ETHERNET_LEN..], &asked, tap.mac);
+        readdress(bytes, asker, tap.mac);
+        advertisement(bytes.get_mut(usize::from(before)..).unwrap_or_default(), &asked, tap.mac);
         packet.set_tx(tap.sw_if_index);
         trace.answer = Some(tap.mac);
         ctx.count(ERROR_ANSWERED, 1);

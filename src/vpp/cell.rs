@@ -2,6 +2,9 @@
 
 use std::cell::{RefCell, UnsafeCell};
 
+use vpp_sys as sys;
+
+use super::node::Context;
 use super::{Barrier, Main};
 
 /// State of the main thread alone, in a static.
@@ -42,7 +45,7 @@ impl<T> BarrierCell<T> {
     }
 
     /// Read inside a graph node.
-    pub fn read<'n>(&self, _node: &'n super::node::Context<'_>) -> &'n T
+    pub fn read<'n>(&self, _node: &'n Context<'_>) -> &'n T
     where
         T: 'n,
     {
@@ -56,5 +59,52 @@ impl<T> BarrierCell<T> {
         // SAFETY: see the impl of Sync; only the main thread has a barrier, so
         // there is one writer.
         f(unsafe { &mut *self.0.get() })
+    }
+}
+
+/// State of each of VPP's threads for itself, used by graph nodes, and by the main
+/// thread while the workers stand still.
+#[derive(Debug, Default)]
+pub struct WorkerCell<T>(UnsafeCell<Vec<Own<T>>>);
+
+/// In cache lines of its own, so that threads do not wait for each other's.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Own<T>(RefCell<T>);
+
+// SAFETY: the list is changed under the barrier alone. Each entry is touched by
+// its own thread, inside a graph node, and by the main thread under the barrier,
+// while no thread runs a node (see `BarrierCell`).
+unsafe impl<T: Send> Sync for WorkerCell<T> {}
+
+impl<T: Default> WorkerCell<T> {
+    /// Without an entry yet.
+    pub const fn new() -> Self {
+        Self(UnsafeCell::new(Vec::new()))
+    }
+
+    /// Use the thread's own value inside a graph node. `None` where there is none
+    /// yet, or where it is in use further up on the same stack.
+    pub fn with<R>(&self, ctx: &Context<'_>, f: impl FnOnce(&mut T) -> R) -> Option<R> {
+        // SAFETY: inside a node the list does not change, and this entry is the
+        // calling thread's; see the impl of Sync.
+        let own = unsafe { &*self.0.get() }.get(ctx.thread())?;
+        own.0.try_borrow_mut().ok().map(|mut value| f(&mut value))
+    }
+
+    /// Use the value of each of VPP's threads, which are made where they are not
+    /// there yet; how many there are. `f` must not run graph nodes, and does not.
+    pub fn each(&self, _barrier: &Barrier<'_>, mut f: impl FnMut(&mut T)) -> usize {
+        // SAFETY: reads the length of VPP's list of threads.
+        let threads = unsafe { sys::hns_threads() } as usize;
+        // SAFETY: under the barrier nobody else is here; see the impl of Sync.
+        let list = unsafe { &mut *self.0.get() };
+        if list.len() < threads {
+            list.resize_with(threads, Own::default);
+        }
+        for own in list.iter_mut() {
+            f(own.0.get_mut());
+        }
+        list.len()
     }
 }

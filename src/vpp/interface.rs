@@ -7,7 +7,7 @@ use vpp_sys as sys;
 
 use super::cli::text_of;
 use super::punt::octets;
-use super::{Barrier, Main};
+use super::{Barrier, Main, neighbor};
 use crate::model::{IfAddress, MacAddr};
 
 /// What VPP says of an interface.
@@ -36,6 +36,10 @@ pub struct Interface {
     pub unnumbered: bool,
     /// In a bridge domain or a cross-connect.
     pub l2: bool,
+    /// The link of its hardware is up.
+    pub link_up: bool,
+    /// The link's speed in kbit/s; 0 where VPP does not know it.
+    pub link_kbps: u32,
 }
 
 /// The interface of that index, if there is one.
@@ -57,6 +61,8 @@ pub fn get(_main: &Main<'_>, sw_if_index: u32) -> Option<Interface> {
         admin_up: raw.is_admin_up != 0,
         unnumbered: raw.is_unnumbered != 0,
         l2: raw.is_l2 != 0,
+        link_up: raw.is_link_up != 0,
+        link_kbps: raw.link_kbps,
     })
 }
 
@@ -143,6 +149,22 @@ pub fn set_mac(_barrier: &Barrier<'_>, sw_if_index: u32, mac: MacAddr) -> Result
     reason(|text, room| unsafe { sys::hns_interface_set_mac(sw_if_index, mac.0.as_ptr(), text, room) })
 }
 
+/// Whether frames for this MAC are the interface's, by its own or another of its MACs.
+pub fn has_mac(_main: &Main<'_>, sw_if_index: u32, mac: MacAddr) -> bool {
+    // SAFETY: on the main thread; the interface was looked up on it; VPP reads six
+    // bytes.
+    unsafe { sys::hns_interface_has_mac(sw_if_index, mac.0.as_ptr()) != 0 }
+}
+
+/// Take frames for this MAC beside the interface's own, or no longer. With the
+/// driver's reason where its filter does not follow: VPP does all the same.
+pub fn set_second_mac(_barrier: &Barrier<'_>, sw_if_index: u32, mac: MacAddr, on: bool) -> Result<(), String> {
+    // SAFETY: as in `set_mac`.
+    reason(|text, room| unsafe {
+        sys::hns_interface_second_mac(sw_if_index, mac.0.as_ptr(), i32::from(on), text, room)
+    })
+}
+
 /// Take frames for any MAC, or only for the interface's own.
 pub fn set_promiscuous(_barrier: &Barrier<'_>, sw_if_index: u32, on: bool) -> Result<(), String> {
     // SAFETY: barrier held; the interface was looked up under it.
@@ -170,9 +192,11 @@ pub fn all(_main: &Main<'_>) -> Vec<u32> {
 }
 
 /// Give the interface an address; VPP's reason when it refuses. IPv6 link-local
-/// ones are [`set_link_local`]'s.
+/// ones are [`set_link_local`]'s. Another machine that had it is forgotten.
 pub fn add_address(barrier: &Barrier<'_>, sw_if_index: u32, address: IfAddress) -> Result<(), String> {
-    change_address(barrier, sw_if_index, address, false)
+    change_address(barrier, sw_if_index, address, false)?;
+    neighbor::forget_found(barrier, sw_if_index, address.addr());
+    Ok(())
 }
 
 /// Take [`add_address`] back.
@@ -230,6 +254,16 @@ pub fn set_unnumbered(_barrier: &Barrier<'_>, sw_if_index: u32, lender: u32, ena
     // unchecked.
     let rv = unsafe { sys::hns_interface_unnumbered(sw_if_index, lender, i32::from(enable)) };
     if rv == 0 { Ok(()) } else { Err(format!("VPP refused unnumbered (error {rv})")) }
+}
+
+/// Let an unnumbered interface follow its lender's addresses: VPP has copied
+/// once where they begin, and leaves that when they change
+/// (vnet_sw_interface_update_unnumbered, interface.c:1687). VPP changes
+/// addresses under the barrier, which is held where this is called.
+pub(super) fn borrow_again(_main: &Main<'_>, sw_if_index: u32, lender: u32) {
+    // SAFETY: on the main thread while VPP changes addresses, or with the
+    // barrier; the shim checks both indices.
+    unsafe { sys::hns_interface_borrow(sw_if_index, lender) };
 }
 
 /// VPP's IPv6 on the link: link-local address, neighbour discovery.

@@ -8,9 +8,11 @@
 #![allow(unsafe_code, reason = "the fence: see the table of rooms in tests/architecture")]
 
 mod cell;
+pub mod changes;
 pub mod cli;
 pub mod driver;
 pub mod feature;
+pub mod fib;
 mod guard;
 pub mod interface;
 pub mod log;
@@ -19,16 +21,19 @@ pub mod namespace;
 pub mod neighbor;
 pub mod node;
 pub mod process;
+pub mod protocol;
 pub mod punt;
 pub mod registration;
 pub mod route;
 pub mod route_ours;
+pub mod sources;
+pub mod sub;
 pub mod tap_plugin;
 pub mod uplink;
 
-pub use cell::{BarrierCell, MainCell};
+pub use cell::{BarrierCell, MainCell, WorkerCell};
 pub use guard::guard;
-pub use main_thread::{Barrier, Main};
+pub use main_thread::{Barrier, Main, Pauses};
 
 /// VPP's "no interface" (`~0`); as a punt redirect's receive interface: any.
 pub const NO_INTERFACE: u32 = u32::MAX;

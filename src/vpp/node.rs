@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use smallvec::SmallVec;
 use vpp_sys as sys;
 
-use super::guard;
+use super::{Main, guard};
 use crate::model::MacAddr;
 
 /// Packets in a frame at most (VLIB_FRAME_SIZE, vlib/node.h).
@@ -21,7 +21,8 @@ const ERROR_PANIC: u16 = 0;
 pub struct Node {
     /// The node's name; the file in `src/nodes` is named as it is.
     pub name: &'static CStr,
-    /// Where its packets go, behind `error-drop`, which every node has as 0.
+    /// Where its packets go, behind `error-drop`, which every node has as 0; but
+    /// one that stands behind `error-drop` itself names `drop` first, as 0.
     pub nexts: &'static [&'static CStr],
     /// Its counters, behind `internal error`, which every node has as 0.
     pub errors: &'static [&'static CStr],
@@ -43,6 +44,17 @@ pub enum Next {
     /// Dropped, counted as the node's error of this number; the first of
     /// `errors` is 1.
     Drop(u16),
+}
+
+/// What VPP's own nodes have found wrong with a packet that they drop, where the
+/// host may see it otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Length, version or checksum of IP, or of what is above; or there is no route
+    /// to its source. See `hns_faults` of the shim.
+    Packet,
+    /// The tag of a VLAN that the interface does not have.
+    Vlan,
 }
 
 /// A node that looks at one packet at a time.
@@ -79,6 +91,26 @@ impl Context<'_> {
 
     pub(super) fn node(&self) -> *mut sys::vlib_node_runtime_t {
         self.node
+    }
+
+    /// The number of the thread that runs it, from 0 on.
+    pub(super) fn thread(&self) -> usize {
+        // SAFETY: the call's own vm.
+        unsafe { sys::hns_thread_index(self.vm) as usize }
+    }
+
+    /// VPP's time on this thread, in seconds. The processor's clock: in VPP's
+    /// first seconds it may run wrong.
+    pub fn now(&self) -> f64 {
+        // SAFETY: the call's own vm.
+        unsafe { sys::hns_now(self.vm) }
+    }
+
+    /// The interface that a sub-interface is on; itself where it is none.
+    pub fn below(&self, sw_if_index: u32) -> u32 {
+        // SAFETY: VPP changes interfaces while no node runs; the shim checks the
+        // index.
+        unsafe { sys::hns_interface_below(sw_if_index) }
     }
 
     /// Count one of the node's errors; the first of `errors` is 1.
@@ -145,6 +177,12 @@ impl Packet<'_> {
         unsafe { sys::hns_buffer_set_rx(self.buffer, sw_if_index) };
     }
 
+    /// The interface that it leaves by, where that is known already.
+    pub fn tx(&self) -> u32 {
+        // SAFETY: the buffer is ours for this call.
+        unsafe { sys::hns_buffer_tx(self.buffer) }
+    }
+
     /// The interface that it leaves by, for `interface-output`.
     pub fn set_tx(&mut self, sw_if_index: u32) {
         // SAFETY: the buffer is ours for this call.
@@ -157,6 +195,65 @@ impl Packet<'_> {
         unsafe { sys::hns_buffer_set_locally_originated(self.buffer) };
     }
 
+    /// Whether that is so.
+    pub fn is_locally_originated(&self) -> bool {
+        // SAFETY: the buffer is ours for this call.
+        unsafe { sys::hns_buffer_is_locally_originated(self.buffer) != 0 }
+    }
+
+    /// The frame that it came in, from its first byte on, if that is known; only
+    /// the first buffer's part where there are several.
+    pub fn frame(&self) -> Option<&[u8]> {
+        let (mut start, mut len) = (std::ptr::null(), 0);
+        // SAFETY: the buffer is ours for this call; the shim checks that the
+        // frame's place is inside its data.
+        unsafe {
+            let known = sys::hns_buffer_frame(self.buffer, &raw mut start, &raw mut len) != 0;
+            known.then(|| std::slice::from_raw_parts(start, usize::from(len)))
+        }
+    }
+
+    /// Make it the frame again that it came in. `false`, and nothing is changed,
+    /// when that is not known or it is in several buffers, joined from
+    /// fragments above all.
+    pub fn to_frame(&mut self) -> bool {
+        // SAFETY: the shim checks the bounds.
+        unsafe { sys::hns_buffer_to_frame(self.buffer) != 0 }
+    }
+
+    /// Send a copy of the frame that it came in to the node's next, one of
+    /// [`Next::To`], to leave by that interface; itself it stays as it is.
+    /// `false` when the frame is not known or there is no buffer.
+    pub fn copy_frame(&mut self, next: Next, sw_if_index: u32) -> bool {
+        let Next::To(next) = next else { return false };
+        // SAFETY: the call's own vm and node; the next is one of the node's.
+        unsafe { sys::hns_buffer_copy_frame(self.ctx.vm, self.ctx.node, self.buffer, next, sw_if_index) != 0 }
+    }
+
+    /// Mark it with the node's error of this number, for the node that counts
+    /// what is dropped or punted; the first of `errors` is 1.
+    pub fn set_error(&mut self, error: u16) {
+        // SAFETY: the error is one of the node's.
+        unsafe { sys::hns_buffer_set_error(self.buffer, self.ctx.node, u32::from(error)) };
+    }
+
+    /// Why VPP drops it, where that is one of [`Fault`].
+    pub fn fault(&self) -> Option<Fault> {
+        // SAFETY: the call's own vm; the buffer is ours for this call.
+        match unsafe { sys::hns_buffer_fault(self.ctx.vm, self.buffer) } {
+            1 => Some(Fault::Packet),
+            2 => Some(Fault::Vlan),
+            _ => None,
+        }
+    }
+
+    /// Whether its frame is to the MAC of the interface that it came by.
+    pub fn is_to_own_mac(&self) -> bool {
+        // SAFETY: the buffer is ours for this call; interfaces change under the
+        // barrier alone.
+        unsafe { sys::hns_buffer_is_to_own_mac(self.buffer) != 0 }
+    }
+
     /// Destination and source MAC of the frame that it came in.
     pub fn l2_addresses(&self) -> (MacAddr, MacAddr) {
         let (mut dst, mut src) = ([0; 6], [0; 6]);
@@ -166,17 +263,25 @@ impl Packet<'_> {
         }
         (MacAddr(dst), MacAddr(src))
     }
+
+    /// Length of what stands before the packet in the frame that it came in, tags
+    /// included, in bytes.
+    pub fn l2_len(&self) -> u16 {
+        // SAFETY: ethernet-input marked the header's place.
+        unsafe { sys::hns_buffer_l2_length(self.buffer) }
+    }
 }
 
 /// At load only. VPP's registration of the node.
 pub(super) fn register(node: &'static Node) -> *const c_void {
-    let names = |first: &'static CStr, rest: &'static [&'static CStr]| {
-        let all: Vec<*mut c_char> = std::iter::once(&first).chain(rest).map(|name| name.as_ptr().cast_mut()).collect();
+    let names = |first: Option<&'static CStr>, rest: &'static [&'static CStr]| {
+        let all: Vec<*mut c_char> = first.iter().chain(rest).map(|name| name.as_ptr().cast_mut()).collect();
         // VPP keeps the array as long as it lives.
         Box::leak(all.into_boxed_slice())
     };
-    let nexts = names(c"error-drop", node.nexts);
-    let errors = names(c"internal error", node.errors);
+    let has_drop = node.nexts.first().is_some_and(|next| *next == c"drop");
+    let nexts = names((!has_drop).then_some(c"error-drop"), node.nexts);
+    let errors = names(Some(c"internal error"), node.errors);
     let desc = sys::hns_node_desc_t {
         name: node.name.as_ptr().cast_mut(),
         function: node.function,
@@ -189,6 +294,26 @@ pub(super) fn register(node: &'static Node) -> *const c_void {
     };
     // SAFETY: at load on the main thread; all that is kept is static.
     unsafe { sys::hns_register_node(&raw const desc) }
+}
+
+/// What nodes whose names begin so have counted and what was not cleared: the
+/// node, the reason, the sum of all threads, where it is not zero.
+pub fn errors(_main: &Main<'_>, prefix: &CStr) -> Vec<(String, String, u64)> {
+    unsafe extern "C" fn visit(ctx: *mut c_void, node: *const u8, len: u64, reason: *const c_char, count: u64) {
+        // SAFETY: `ctx` is the list below; the name is VPP's of that length, the
+        // reason is NUL-terminated.
+        let (out, node, reason) = unsafe {
+            let name = std::slice::from_raw_parts(node, usize::try_from(len).unwrap_or(0));
+            (&mut *ctx.cast::<Vec<(String, String, u64)>>(), name, CStr::from_ptr(reason))
+        };
+        out.push((String::from_utf8_lossy(node).into_owned(), reason.to_string_lossy().into_owned(), count));
+    }
+    let mut out = Vec::new();
+    // SAFETY: on the main thread, where nodes are made; counters are read while
+    // workers count, as `show errors` does. `visit` is called only inside and does
+    // not call VPP.
+    unsafe { sys::hns_node_errors(prefix.as_ptr(), Some(visit), (&raw mut out).cast()) };
+    out
 }
 
 /// A small number for C.

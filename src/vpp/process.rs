@@ -7,6 +7,7 @@ use std::time::Duration;
 use once_cell::sync::OnceCell;
 use vpp_sys as sys;
 
+use super::node::Context;
 use super::registration::hooks;
 use super::{Main, guard};
 
@@ -16,7 +17,7 @@ pub struct Process {
     /// The node's name.
     pub name: &'static CStr,
     /// Called for each wake-up; never waits. Returns after how long it wants
-    /// to be called without one.
+    /// to be called without one; zero: when VPP's main loop has gone round once.
     pub run: fn(&Main<'_>) -> Option<Duration>,
     /// A panic in `run`, with its text.
     pub panicked: fn(&Main<'_>, &str),
@@ -41,11 +42,21 @@ pub(super) fn register(process: &Process) {
     let _ = NODE.set(Registered(node));
 }
 
-/// Wake the process. It runs after the present event is done with.
+/// Wake the process. It runs after the present event is done with; from within
+/// the process itself at once, before anything else of VPP's main loop.
 pub fn signal(main: &Main<'_>) {
     if let Some(node) = NODE.get() {
         // SAFETY: on the main thread; the index was filled in at init.
         unsafe { sys::hns_process_signal(main.vm(), sys::hns_node_index(node.0)) };
+    }
+}
+
+/// Wake the process from a graph node, on any thread of VPP's. It takes a lock of
+/// VPP's and some of its heap on a worker: for what is rare.
+pub fn signal_from_node(ctx: &Context<'_>) {
+    if let Some(node) = NODE.get() {
+        // SAFETY: the call's own vm; the index was filled in at init.
+        unsafe { sys::hns_process_signal_mt(ctx.vm(), sys::hns_node_index(node.0)) };
     }
 }
 
@@ -58,7 +69,8 @@ unsafe extern "C" fn entry(vm: *mut sys::vlib_main_t) -> f64 {
         // Look again at once: work may be waiting behind what panicked.
         Some(Duration::from_millis(1))
     });
-    again.map_or(0.0, |after| after.as_secs_f64())
+    // Negative: to be woken only.
+    again.map_or(-1.0, |after| after.as_secs_f64())
 }
 
 /// A file in VPP's main loop; out of it when dropped.

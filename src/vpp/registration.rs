@@ -6,7 +6,7 @@ use once_cell::sync::OnceCell;
 use vpp_sys as sys;
 
 use super::cli::CommandFn;
-use super::{Main, cli, driver, feature, guard, node, process};
+use super::{Main, changes, cli, driver, feature, guard, node, process};
 
 /// What the plugin gives VPP at load, before VPP's init functions run. VPP
 /// keeps every pointer: all of it is static.
@@ -23,6 +23,8 @@ pub struct Hooks {
     /// Called once when VPP exits in an orderly way; the workers stand still
     /// and never run again.
     pub exit: fn(&Main<'_>),
+    /// Called when any interface is made, before it is whole.
+    pub interface_added: fn(&Main<'_>),
     /// Called when any interface is deleted, while its tables still stand.
     pub interface_deleted: fn(&Main<'_>, u32),
     /// The process node.
@@ -122,6 +124,14 @@ pub static vlib_plugin_registration: Registration = Registration {
 /// The name of our stanza in startup.conf.
 const STANZA: &CStr = c"hostnet";
 
+/// Whether VPP knows that stanza of startup.conf: whether the plugin that it is
+/// for is loaded.
+pub fn knows_stanza(_main: &Main<'_>, name: &CStr) -> bool {
+    // SAFETY: on the main thread; reads VPP's list, which is whole once the
+    // plugins are loaded.
+    unsafe { sys::hns_config_exists(name.as_ptr()) != 0 }
+}
+
 /// By [`register_plugin`] alone.
 pub(crate) fn construct(hooks: &'static Hooks) {
     let _ = HOOKS.set(hooks);
@@ -133,10 +143,12 @@ pub(crate) fn construct(hooks: &'static Hooks) {
         unsafe {
             sys::hns_register_init(Some(init));
             sys::hns_register_main_loop_exit(Some(exit));
-            sys::hns_register_interface_deleted(Some(interface_deleted));
+            sys::hns_register_interface_changed(Some(interface_changed));
             sys::hns_register_config(STANZA.as_ptr(), Some(config));
         }
+        changes::register();
         process::register(&hooks.process);
+        super::uplink::device::register();
         for node in hooks.nodes {
             let registration = node::register(node);
             if node.input {
@@ -156,6 +168,7 @@ pub(crate) fn construct(hooks: &'static Hooks) {
 unsafe extern "C" fn init(vm: *mut sys::vlib_main_t) -> *mut sys::clib_error_t {
     // SAFETY: VPP calls init functions on its main thread.
     let main = unsafe { Main::new(vm) };
+    changes::hook(&main);
     match guard(|| hooks().map(|hooks| (hooks.init)(&main))) {
         Ok(_) => std::ptr::null_mut(),
         Err(text) => cli::error(&format!("hostnet: {text}")),
@@ -183,9 +196,16 @@ unsafe extern "C" fn exit(vm: *mut sys::vlib_main_t) -> *mut sys::clib_error_t {
     std::ptr::null_mut()
 }
 
-unsafe extern "C" fn interface_deleted(sw_if_index: u32) {
-    // SAFETY: VPP deletes interfaces on its main thread.
+unsafe extern "C" fn interface_changed(sw_if_index: u32, is_add: u32) {
+    // SAFETY: VPP makes and deletes interfaces on its main thread.
     let main = unsafe { Main::current() };
+    if is_add != 0 {
+        // Not whole yet: it is looked at later.
+        if let Err(text) = guard(|| hooks().map(|hooks| (hooks.interface_added)(&main))) {
+            log::error!("a new interface {sw_if_index}: {text}");
+        }
+        return;
+    }
     if let Err(text) = guard(|| hooks().map(|hooks| (hooks.interface_deleted)(&main, sw_if_index))) {
         log::error!("deletion of interface {sw_if_index}: {text}");
     }

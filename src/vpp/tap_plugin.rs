@@ -70,3 +70,10 @@ pub fn delete(barrier: &Barrier<'_>, sw_if_index: u32) -> Result<(), String> {
     let rv = unsafe { sys::hns_tap_delete(barrier.vm(), sw_if_index) };
     if rv == 0 { Ok(()) } else { Err(format!("VPP's tap plugin refused (error {rv})")) }
 }
+
+/// Give the host's device of such a tap carrier, or take it.
+pub fn set_carrier(_barrier: &Barrier<'_>, sw_if_index: u32, up: bool) -> Result<(), String> {
+    // SAFETY: barrier held; the interface is a tap of the plugin's.
+    let rv = unsafe { sys::hns_tap_set_carrier(sw_if_index, i32::from(up)) };
+    if rv == 0 { Ok(()) } else { Err(format!("VPP's tap plugin refused the carrier (error {rv})")) }
+}

@@ -5,8 +5,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use hostnet::cli::grammar;
+use hostnet::engine::mirror::{ExportView, MirrorView};
 use hostnet::engine::{HelperView, NotTakenView, PanicsView, StepView, TakeoverView, UplinkView, View};
 use hostnet::model::Backend;
+use hostnet::model::police::{Config, CountersView, Counts, NodeCount, PoliceView, UplinkCounters};
 
 const BEGIN: &str = "<!-- cli-defs: begin (HOSTNET_BLESS=1 writes it) -->\n";
 const END: &str = "<!-- cli-defs: end -->\n";
@@ -49,6 +51,7 @@ fn sample() -> View {
     };
     let not_taken = NotTakenView { linux_interface: String::new(), reason: String::new() };
     let uplink = UplinkView {
+        vlan: None,
         interface: String::new(),
         sw_if_index: 0,
         tap: None,
@@ -95,6 +98,13 @@ pub(crate) fn undocumented_json_fields() -> Vec<String> {
 fn missing(readme: &str) -> Vec<String> {
     let mut names = BTreeSet::new();
     fields("", &serde_json::to_value(sample()).unwrap(), &mut names);
+    let mirror = MirrorView { export: Some(ExportView::default()), ..MirrorView::default() };
+    fields("", &serde_json::to_value([mirror]).unwrap(), &mut names);
+    let police = PoliceView::new(&Config::default(), 1, &[]);
+    fields("", &serde_json::to_value(police).unwrap(), &mut names);
+    let node = NodeCount { node: String::new(), reason: String::new(), packets: 0 };
+    let uplinks = vec![UplinkCounters::new("", "", &Counts::default())];
+    fields("", &serde_json::to_value(CountersView { uplinks, nodes: vec![node] }).unwrap(), &mut names);
     assert!(names.contains("uplinks[].steps[].took_us"), "{names:?}");
     let undocumented = |name: &&String| !readme.contains(&format!("| `{name}` |"));
     names.iter().filter(undocumented).map(|name| format!("README.md: json field `{name}` is not documented")).collect()

@@ -101,11 +101,11 @@ fn fifty_rounds() {
         assert_eq!(lab.probe(lab.netns(), Some("lab.eth0")).refusals, Vec::<String>::new());
         lab.apply_all(&plan);
         lab.undo_all(&plan);
-        lab.tun = None;
+        lab.unplug();
         lab.apply_until(&broken, LinuxStep::Move);
         assert!(lab.apply(&broken, LinuxStep::Move).is_err());
         lab.undo_before(&broken, LinuxStep::Move);
-        lab.tun = None;
+        lab.unplug();
     }
     assert_eq!(open_files(), files);
     assert_eq!(lab.dump(), before);

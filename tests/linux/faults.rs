@@ -33,7 +33,7 @@ fn every_step_in_turn() {
         lab.apply_until(&plan, step);
         assert_eq!(lab.apply(&plan, step), Err(faults::INJECTED.to_owned()));
         lab.undo_before(&plan, step);
-        lab.tun = None;
+        lab.unplug();
         assert_eq!(lab.dump(), before, "{name}");
 
         // An undo that fails once is done by the next attempt.
@@ -46,7 +46,7 @@ fn every_step_in_turn() {
                 assert_eq!(lab.undo(&plan, undone), Ok(()));
             }
         }
-        lab.tun = None;
+        lab.unplug();
         assert_eq!(lab.dump(), before, "undo of {name}");
 
         // A panic is the thread's last word; the next one cleans up.
@@ -60,7 +60,7 @@ fn every_step_in_turn() {
         lab.join();
         lab.start_helper();
         lab.undo_before(&plan, step);
-        lab.tun = None;
+        lab.unplug();
         assert_eq!(lab.dump(), before, "panic in {name}");
         assert!(!faults::is_armed());
     }

@@ -39,6 +39,7 @@ fn journal(interface: &str, home_ino: u64, number: u64, routes: usize) -> Journa
             mac: link.mac,
             parked_name: interface.parse().unwrap(),
             index: 7,
+            xdp: false,
         },
         tap: None,
         captured: Captured { routes: vec![RawMessage(vec![7; 48]); routes], ..Captured::new(link) },

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hostnet::bridge::{MainEnd, bridge};
+use hostnet::engine::mirror::{MirrorOptions, PodsWay};
 use hostnet::engine::{Command, Identity, LinuxFacts, LinuxStep, Output, Plan, Report, UplinkId};
 use hostnet::helper;
 use hostnet::linux::Netlink;
@@ -61,7 +62,7 @@ impl Lab {
 
     pub(crate) fn start_helper(&mut self) {
         let (main, end) = bridge().unwrap();
-        self.helper = Some(helper::spawn(end).unwrap());
+        self.helper = Some(helper::spawn(end, None).unwrap());
         self.main = Some(main);
     }
 
@@ -74,6 +75,17 @@ impl Lab {
 
     pub(crate) fn join(&mut self) {
         self.helper.take().unwrap().join().unwrap();
+    }
+
+    /// The TAP device goes, as with VPP. A program that another test starts holds
+    /// its file a moment longer, until it has replaced its image.
+    pub(crate) fn unplug(&mut self) {
+        self.tun = None;
+        let deadline = Instant::now() + Duration::from_millis(u64::from(PATIENCE_MS));
+        // Each look is a program's run: pace enough.
+        while !ip(&["link", "show", "type", "tun"]).iter().all(|link| link["ifname"].is_null()) {
+            assert!(Instant::now() < deadline, "the TAP device does not go");
+        }
     }
 
     /// This test's namespace as the user would name it.
@@ -115,7 +127,7 @@ impl Lab {
             Report::Applied { uplink, step: of, result } => {
                 assert_eq!((uplink, of), (plan.id, step));
                 match result? {
-                    Output::None | Output::Parked(_) => {}
+                    Output::None | Output::Parked(_) | Output::Mirror => {}
                     Output::Staging(path) => self.staging = Some(path),
                     Output::Tun(file) => self.tun = Some(file),
                 }
@@ -232,8 +244,7 @@ pub(crate) fn ip(args: &[&str]) -> Vec<serde_json::Value> {
 }
 
 pub(crate) fn address(text: &str) -> IfAddress {
-    let (addr, len) = text.split_once('/').unwrap();
-    IfAddress::new(addr.parse().unwrap(), len.parse().unwrap()).unwrap()
+    text.parse().unwrap()
 }
 
 pub(crate) fn route(prefix: &str, gateways: &[(&str, u16)]) -> Route {
@@ -307,7 +318,11 @@ pub(crate) fn rich_plan(netns: Netns) -> Plan {
             ],
         },
         cluster_routes: vec![cluster4, cluster6],
+        pods: PodsWay::default(),
         default_punt: true,
+        source_check: false,
         takeover: None,
+        mirror: MirrorOptions::default(),
+        child: None,
     }
 }

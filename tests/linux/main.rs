@@ -15,6 +15,7 @@ mod child;
 mod faults;
 mod guard;
 mod journal;
+mod kernel;
 mod lab;
 mod monitor;
 mod pci;

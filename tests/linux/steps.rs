@@ -246,7 +246,7 @@ fn a_device_that_is_gone_is_no_error_to_take_back() {
     let before = lab.dump();
     let plan = Arc::new(rich_plan(lab.netns()));
     lab.apply_all(&plan);
-    lab.tun = None;
+    lab.unplug();
     let error = lab.apply(&plan, LinuxStep::Verify).unwrap_err();
     assert!(error.contains("lab.eth0") && error.contains("no longer"), "{error}");
     lab.undo_all(&plan);
@@ -270,7 +270,7 @@ fn a_new_helper_takes_back_what_the_old_one_did() {
     let link = &ip(&["addr", "show", "dev", "lab.eth0"])[0];
     assert_eq!(link["addr_info"], serde_json::json!([]));
     assert!(!link["flags"].as_array().unwrap().iter().any(|flag| flag == "UP"));
-    lab.tun = None;
+    lab.unplug();
     assert_eq!(lab.dump(), before);
 }
 
@@ -384,4 +384,21 @@ fn twenty_thousand_routes_are_added_checked_and_removed() {
     assert_eq!(ip(&["-6", "route", "show", "proto", "118"]).len(), 10_001);
     lab.undo_all(&plan);
     assert_eq!(lab.dump(), before);
+}
+
+#[test]
+fn the_device_has_the_speed_that_it_is_told() {
+    let mut lab = Lab::new();
+    let plan = Arc::new(rich_plan(lab.netns()));
+    lab.apply_all(&plan);
+    let mut netlink = Netlink::open().unwrap();
+    let name: IfName = "lab.eth0".parse().unwrap();
+    for speed in [25_000, 400_000, 100] {
+        netlink.set_speed(&name, speed).unwrap();
+        let shown = run("ethtool", &["lab.eth0"]);
+        assert!(shown.contains(&format!("Speed: {speed}Mb/s")) && shown.contains("Duplex: Full"), "{shown}");
+    }
+    // Hardware says itself what it is.
+    let error = netlink.set_speed(&"lo".parse().unwrap(), 100).unwrap_err().to_string();
+    assert!(error.contains("set speed 100 Mbit/s of lo"), "{error}");
 }

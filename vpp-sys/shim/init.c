@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Hooks into VPP's life: init, main-loop exit, deletion of an interface. */
+/* Hooks into VPP's life: init, main-loop exit, interfaces that come and go. */
 #include "shim.h"
 #include <stdlib.h>
 
@@ -25,27 +25,38 @@ hns_register_main_loop_exit (hns_init_fn fn)
   vgm->main_loop_exit_function_registrations = &exit_elt;
 }
 
-static hns_interface_deleted_fn interface_deleted;
+static hns_interface_changed_fn interface_changed;
 
 static clib_error_t *
 hns_sw_interface_add_del (vnet_main_t *vnm, u32 sw_if_index, u32 is_add)
 {
-  if (!is_add)
-    interface_deleted (sw_if_index);
+  /* What is added is named and dressed after this: who is told looks later. */
+  interface_changed (sw_if_index, is_add);
   /* An error would abort VPP's own deletion half-way: never one. */
   return 0;
 }
 
 void
-hns_register_interface_deleted (hns_interface_deleted_fn fn)
+hns_register_interface_changed (hns_interface_changed_fn fn)
 {
   static _vnet_interface_function_list_elt_t elt;
   vnet_main_t *vnm = vnet_get_main ();
-  interface_deleted = fn;
+  interface_changed = fn;
   /* Low runs before VPP's own handlers: FIB tables are still valid. */
   elt.next_interface_function = vnm->sw_interface_add_del_functions[VNET_ITF_FUNC_PRIORITY_LOW];
   elt.fp = (void *) hns_sw_interface_add_del;
   vnm->sw_interface_add_del_functions[VNET_ITF_FUNC_PRIORITY_LOW] = &elt;
+}
+
+/* Plugins are loaded before any stanza is carried out. */
+int
+hns_config_exists (const char *name)
+{
+  vlib_config_function_runtime_t *c = vlib_get_global_main ()->config_function_registrations;
+  for (; c; c = c->next_registration)
+    if (!strcmp (c->name, name))
+      return 1;
+  return 0;
 }
 
 static hns_config_fn config_fn;

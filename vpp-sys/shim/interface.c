@@ -40,6 +40,8 @@ hns_interface (u32 sw_if_index, hns_interface_t *out)
   out->mtu = vnet_sw_interface_get_mtu (vnm, sw_if_index, VNET_MTU_L3);
   if (out->mtu == 0)
     out->mtu = vnet_sw_interface_get_mtu (vnm, sup->sw_if_index, VNET_MTU_L3);
+  out->is_link_up = (hi->flags & VNET_HW_INTERFACE_FLAG_LINK_UP) != 0;
+  out->link_kbps = hi->link_speed;
   if (vec_len (hi->hw_address) == 6)
     clib_memcpy (out->mac, hi->hw_address, 6);
   out->table4 = fib_table_get_table_id_for_sw_if_index (FIB_PROTOCOL_IP4, sw_if_index);
@@ -52,6 +54,16 @@ hns_interface (u32 sw_if_index, hns_interface_t *out)
   hns_copy_text (out->dev_class, sizeof (out->dev_class), name);
   vec_free (name);
   return 1;
+}
+
+/* On any thread, within a node. */
+u32
+hns_interface_below (u32 sw_if_index)
+{
+  vnet_main_t *vnm = vnet_get_main ();
+  if (pool_is_free_index (vnm->interface_main.sw_interfaces, sw_if_index))
+    return sw_if_index;
+  return vnet_get_sup_sw_interface (vnm, sw_if_index)->sw_if_index;
 }
 
 u32
@@ -163,25 +175,48 @@ hns_interface_set_mac (u32 sw_if_index, const u8 *mac, u8 *error, uword room)
 			 room);
 }
 
+int
+hns_interface_has_mac (u32 sw_if_index, const u8 *mac)
+{
+  vnet_hw_interface_t *hi = vnet_get_sup_hw_interface (vnet_get_main (), sw_if_index);
+  ethernet_interface_t *ei = ethernet_get_interface (&ethernet_main, hi->hw_if_index);
+  ethernet_interface_address_t *a;
+
+  if (!ei)
+    return 0;
+  vec_foreach (a, ei->secondary_addrs)
+    if (ethernet_mac_address_equal (a->mac.bytes, mac))
+      return 1;
+  return ethernet_mac_address_equal (ei->address.mac.bytes, mac);
+}
+
+uword
+hns_interface_second_mac (u32 sw_if_index, const u8 *mac, int is_add, u8 *error, uword room)
+{
+  vnet_main_t *vnm = vnet_get_main ();
+  vnet_hw_interface_t *hi = vnet_get_sup_hw_interface (vnm, sw_if_index);
+  clib_error_t *err =
+    vnet_hw_interface_add_del_mac_address (vnm, hi->hw_if_index, mac, is_add);
+
+  /* The driver has no room for it in its filter, or has no filter at all: what it
+   * lets through VPP is to take. */
+  if (err)
+    ethernet_interface_add_del_address (&ethernet_main, hi->hw_if_index, mac, is_add);
+  /* As virtio says that it has none. */
+  if (err && !strcmp (vnet_get_device_class (vnm, hi->dev_class_index)->name, "virtio"))
+    {
+      clib_error_free (err);
+      err = 0;
+    }
+  return hns_error_take (err, error, room);
+}
+
 void
 hns_interfaces (hns_interface_fn fn, void *ctx)
 {
   vnet_sw_interface_t *si;
   pool_foreach (si, vnet_get_main ()->interface_main.sw_interfaces)
     fn (ctx, si->sw_if_index);
-}
-
-void
-hns_interface_set_tag (u32 sw_if_index, const char *tag)
-{
-  vnet_main_t *vnm = vnet_get_main ();
-  vnet_set_sw_interface_tag (vnm, format (0, "%s%c", tag, 0), sw_if_index);
-}
-
-void
-hns_interface_clear_tag (u32 sw_if_index)
-{
-  vnet_clear_sw_interface_tag (vnet_get_main (), sw_if_index);
 }
 
 int
@@ -193,6 +228,20 @@ hns_interface_unnumbered (u32 sw_if_index, u32 lender, int enable)
   vec_validate_init_empty (ip6_main.lookup_main.if_address_pool_index_by_sw_if_index,
 			   clib_max (sw_if_index, lender), ~0);
   return vnet_sw_interface_update_unnumbered (sw_if_index, lender, enable);
+}
+
+/* VPP copies where the lender's list of addresses begins, once: later changes
+ * of its first address leave the copy on what is gone. */
+void
+hns_interface_borrow (u32 sw_if_index, u32 lender)
+{
+  ip_lookup_main_t *lm[] = { &ip4_main.lookup_main, &ip6_main.lookup_main };
+  for (int i = 0; i < ARRAY_LEN (lm); i++)
+    {
+      u32 *first = lm[i]->if_address_pool_index_by_sw_if_index;
+      if (sw_if_index < vec_len (first))
+	first[sw_if_index] = lender < vec_len (first) ? first[lender] : ~0;
+    }
 }
 
 int

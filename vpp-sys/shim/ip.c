@@ -2,6 +2,8 @@
 /* Addresses, IPv6 links, router advertisements. */
 #include "shim.h"
 #include "uninstalled.h"
+#include <vnet/adj/adj.h>
+#include <vnet/adj/adj_glean.h>
 
 void
 hns_addresses (u32 sw_if_index, hns_address_fn fn, void *ctx)
@@ -30,6 +32,37 @@ hns_address (vlib_main_t *vm, u32 sw_if_index, int is_ip6, const u8 *address, u8
   clib_memcpy (&a4, address, 4);
   return hns_error_take (ip4_add_del_interface_address (vm, sw_if_index, &a4, len, is_del), error,
 			 room);
+}
+
+typedef struct
+{
+  hns_glean_fn fn;
+  void *ctx;
+} hns_gleans_t;
+
+static adj_walk_rc_t
+hns_glean (adj_index_t ai, void *data)
+{
+  hns_gleans_t *to = data;
+  const ip_adjacency_t *adj = adj_get (ai);
+  const fib_prefix_t *source = &adj->sub_type.glean.rx_pfx;
+  int is_ip6 = adj->ia_nh_proto == FIB_PROTOCOL_IP6;
+  to->fn (to->ctx, ai, is_ip6,
+	  is_ip6 ? source->fp_addr.ip6.as_u8 : source->fp_addr.ip4.as_u8, source->fp_len);
+  return ADJ_WALK_RC_CONTINUE;
+}
+
+void
+hns_gleans (u32 sw_if_index, hns_glean_fn fn, void *ctx)
+{
+  hns_gleans_t to = { .fn = fn, .ctx = ctx };
+  adj_glean_walk (sw_if_index, hns_glean, &to);
+}
+
+void
+hns_glean_set_source (u32 adjacency, int is_ip6, const u8 *source)
+{
+  adj_get (adjacency)->sub_type.glean.rx_pfx.fp_addr = hns_ip46 (is_ip6, source);
 }
 
 int

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Static neighbours and proxy ARP ranges. */
+/* Neighbours and proxy ARP ranges. */
 #include "shim.h"
 #include <vnet/ip-neighbor/ip_neighbor.h>
 #include <vnet/arp/arp.h>
@@ -7,28 +7,21 @@
 static ip_address_t
 hns_ip (int is_ip6, const u8 *address)
 {
-  ip_address_t ip = { 0 };
-  if (is_ip6)
-    {
-      ip.version = AF_IP6;
-      clib_memcpy (&ip.ip.ip6, address, 16);
-    }
-  else
-    {
-      ip.version = AF_IP4;
-      clib_memcpy (&ip.ip.ip4, address, 4);
-    }
+  ip_address_t ip = { .ip = hns_ip46 (is_ip6, address), .version = is_ip6 ? AF_IP6 : AF_IP4 };
   return ip;
 }
 
 int
-hns_neighbor_add (int is_ip6, const u8 *address, const u8 *mac, u32 sw_if_index)
+hns_neighbor_add (int is_ip6, const u8 *address, const u8 *mac, u32 sw_if_index, int is_static,
+		  int route)
 {
   ip_address_t ip = hns_ip (is_ip6, address);
   mac_address_t m;
   mac_address_from_bytes (&m, mac);
-  return ip_neighbor_add (&ip, &m, sw_if_index,
-			  IP_NEIGHBOR_FLAG_STATIC | IP_NEIGHBOR_FLAG_NO_FIB_ENTRY, 0);
+  ip_neighbor_flags_t flags = is_static ? IP_NEIGHBOR_FLAG_STATIC : IP_NEIGHBOR_FLAG_DYNAMIC;
+  if (!route)
+    flags |= IP_NEIGHBOR_FLAG_NO_FIB_ENTRY;
+  return ip_neighbor_add (&ip, &m, sw_if_index, flags, 0);
 }
 
 int
@@ -36,6 +29,34 @@ hns_neighbor_del (int is_ip6, const u8 *address, u32 sw_if_index)
 {
   ip_address_t ip = hns_ip (is_ip6, address);
   return ip_neighbor_del (&ip, sw_if_index);
+}
+
+typedef struct
+{
+  hns_neighbor_fn fn;
+  void *ctx;
+} hns_neighbor_walk_t;
+
+static walk_rc_t
+hns_neighbor_visit (index_t ipni, void *arg)
+{
+  hns_neighbor_walk_t *w = arg;
+  const ip_neighbor_t *n = ip_neighbor_get (ipni);
+  const ip_address_t *ip = ip_neighbor_get_ip (n);
+  const mac_address_t *mac = ip_neighbor_get_mac (n);
+  int is_ip6 = ip->version == AF_IP6;
+
+  w->fn (w->ctx, is_ip6, is_ip6 ? ip->ip.ip6.as_u8 : ip->ip.ip4.as_u8, mac->bytes,
+	 !!(n->ipn_flags & IP_NEIGHBOR_FLAG_STATIC));
+  return WALK_CONTINUE;
+}
+
+void
+hns_neighbors (u32 sw_if_index, hns_neighbor_fn fn, void *ctx)
+{
+  hns_neighbor_walk_t w = { .fn = fn, .ctx = ctx };
+  ip_neighbor_walk (AF_IP4, sw_if_index, hns_neighbor_visit, &w);
+  ip_neighbor_walk (AF_IP6, sw_if_index, hns_neighbor_visit, &w);
 }
 
 typedef struct

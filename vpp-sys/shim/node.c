@@ -10,7 +10,7 @@ typedef struct
   vlib_node_registration_t *registration;
   hns_format_fn format;
 } hns_tracer_t;
-#define HNS_MAX_NODES 16
+#define HNS_MAX_NODES 32
 static hns_tracer_t tracers[HNS_MAX_NODES];
 static u32 n_tracers;
 
@@ -108,6 +108,47 @@ void
 hns_error_count (vlib_main_t *vm, vlib_node_runtime_t *node, u32 error, u64 n)
 {
   vlib_node_increment_counter (vm, node->node_index, error, n);
+}
+
+/* Summed over all threads, as vlib/error.c does for each. */
+void
+hns_node_errors (const char *prefix, hns_error_fn fn, void *ctx)
+{
+  vlib_main_t *vm = vlib_get_first_main ();
+  uword len = strlen (prefix);
+  for (u32 ni = 0; ni < vec_len (vm->node_main.nodes); ni++)
+    {
+      vlib_node_t *n = vlib_get_node (vm, ni);
+      if (vec_len (n->name) < len || memcmp (n->name, prefix, len))
+	continue;
+      for (u32 code = 0; code < n->n_errors; code++)
+	{
+	  u32 i = n->error_heap_index + code;
+	  u64 sum = 0;
+	  foreach_vlib_main ()
+	    {
+	      vlib_error_main_t *em = &this_vlib_main->error_main;
+	      if (i < vec_len (em->counters))
+		sum += em->counters[i];
+	      if (i < vec_len (em->counters_last_clear))
+		sum -= em->counters_last_clear[i];
+	    }
+	  if (sum)
+	    fn (ctx, n->name, vec_len (n->name), vm->error_main.counters_heap[i].desc, sum);
+	}
+    }
+}
+
+u32
+hns_thread_index (const vlib_main_t *vm)
+{
+  return vm->thread_index;
+}
+
+f64
+hns_now (vlib_main_t *vm)
+{
+  return vlib_time_now (vm);
 }
 
 int

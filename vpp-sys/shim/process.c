@@ -1,8 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Process nodes and the barrier. The waits are setjmp inlines: they must stand
- * in a C frame that lives while the process sleeps. */
+/* Threads, process nodes and the barrier. The waits are setjmp inlines: they
+ * must stand in a C frame that lives while the process sleeps. */
 #include "shim.h"
 #include <stdlib.h>
+#include <vppinfra/unix.h>
+
+u32
+hns_threads (void)
+{
+  return vlib_get_n_threads ();
+}
+
+i32
+hns_thread_cpu (u32 thread)
+{
+  return vlib_worker_threads[thread].cpu_id;
+}
+
+/* VPP's main() asks before it pins itself; the answer is kept
+ * (vppinfra/unix-misc.c). */
+void
+hns_given_cpus (hns_cpu_fn fn, void *ctx)
+{
+  clib_bitmap_t *given = os_get_cpu_affinity_bitmap ();
+  uword cpu;
+  clib_bitmap_foreach (cpu, given)
+    fn (ctx, cpu);
+  clib_bitmap_free (given);
+}
 
 void
 hns_barrier_sync (vlib_main_t *vm)
@@ -18,6 +43,9 @@ hns_barrier_release (vlib_main_t *vm)
 
 static hns_process_fn process_fn;
 
+/* Longer than a tick of VPP's timer wheel (10 us), or there is no sleep. */
+#define HNS_ONCE_ROUND 1.5e-5
+
 static uword
 hns_process_loop (vlib_main_t *vm, vlib_node_runtime_t *rt, vlib_frame_t *f)
 {
@@ -28,8 +56,21 @@ hns_process_loop (vlib_main_t *vm, vlib_node_runtime_t *rt, vlib_frame_t *f)
     {
       if (timeout > 0)
 	vlib_process_wait_for_event_or_clock (vm, timeout);
-      else
+      else if (timeout < 0)
 	vlib_process_wait_for_event (vm);
+      else
+	{
+	  /* A main loop that is busy looks at its files every 1024 rounds alone
+	   * (vlib_file_poll): rounds that we make long would keep whatever waits for
+	   * a file, interrupts of interfaces among it, for seconds. */
+	  vm->file_poll_skip_loops = 0;
+	  /* To let the main loop go round. A process that signals itself goes on
+	   * at once: with an event there is no wait (vlib/node_funcs.h:821), and
+	   * nobody else has a turn. After vlib_process_yield an idle main loop
+	   * first sleeps for its files, up to 10 ms (vlib/file.c:108); that sleep
+	   * heeds timers. */
+	  vlib_process_suspend (vm, HNS_ONCE_ROUND);
+	}
       vlib_process_get_events (vm, &data);
       vec_reset_length (data);
       timeout = process_fn (vm);
@@ -56,6 +97,13 @@ void
 hns_process_signal (vlib_main_t *vm, u32 node_index)
 {
   vlib_process_signal_event (vm, node_index, 0, 0);
+}
+
+/* From a worker by VPP's way of calls to its main thread. */
+void
+hns_process_signal_mt (vlib_main_t *vm, u32 node_index)
+{
+  vlib_process_signal_event_mt (vm, node_index, 0, 0);
 }
 
 int

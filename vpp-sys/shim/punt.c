@@ -25,10 +25,7 @@ hns_punt_redirect_add (int is_ip6, u32 rx, u32 tx, const u8 *next_hop)
   vec_add2 (paths, p, 1);
   clib_memset (p, 0, sizeof (*p));
   p->frp_proto = is_ip6 ? DPO_PROTO_IP6 : DPO_PROTO_IP4;
-  if (is_ip6)
-    clib_memcpy (&p->frp_addr.ip6, next_hop, 16);
-  else
-    clib_memcpy (&p->frp_addr.ip4, next_hop, 4);
+  p->frp_addr = hns_ip46 (is_ip6, next_hop);
   p->frp_sw_if_index = tx;
   p->frp_fib_index = ~0;
   p->frp_weight = 1;

@@ -47,6 +47,14 @@ hns_tap_delete (vlib_main_t *vm, u32 sw_if_index)
 }
 
 int
+hns_tap_set_carrier (u32 sw_if_index, int up)
+{
+  int (*set) (u32, u32) = vlib_get_plugin_symbol ("tap_plugin.so", "tap_set_carrier");
+  vnet_hw_interface_t *hi = vnet_get_sup_hw_interface (vnet_get_main (), sw_if_index);
+  return set ? set (hi->hw_if_index, up) : -1;
+}
+
+int
 hns_lcp_pair_exists (u32 sw_if_index)
 {
   /* The Linux ifindex of the pair's device, ~0 where there is none. */

@@ -27,4 +27,8 @@ extern void ip4_punt_redirect_del (u32 rx_sw_if_index);
 extern void ip6_punt_redirect_add_paths (u32 rx_sw_if_index, const fib_route_path_t *rpaths);
 extern void ip6_punt_redirect_del (u32 rx_sw_if_index);
 
+/* vnet/adj/adj_mcast.h */
+extern void adj_mcast_walk (u32 sw_if_index, fib_protocol_t adj_nh_proto, adj_walk_cb_t cb,
+			    void *ctx);
+
 #endif

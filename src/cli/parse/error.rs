@@ -1,5 +1,6 @@
 //! What is wrong with a line, in words.
 
+use crate::model::police::PortsError;
 use crate::model::{IfNameError, NetnsError, PrefixError};
 
 /// A line that is not understood. Shown, it begins with the command's path;
@@ -126,6 +127,18 @@ pub enum Cause {
         #[source]
         error: IfNameError,
     },
+    /// Not a list of ports.
+    #[error("{name}: {error}")]
+    Ports {
+        /// The argument.
+        name: &'static str,
+        /// Why not.
+        #[source]
+        error: PortsError,
+    },
+    /// Words of which each is right, and which say nothing together.
+    #[error("{0}")]
+    Together(&'static str),
     /// Not a network namespace.
     #[error("{name}: {error}")]
     Netns {

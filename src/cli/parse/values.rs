@@ -96,6 +96,13 @@ impl Values {
         })
     }
 
+    pub(in crate::cli) fn ports(&mut self, name: &str) -> Option<Vec<u16>> {
+        self.take(name, |value| match value {
+            Value::Ports(ports) => Some(ports.clone()),
+            _ => None,
+        })
+    }
+
     /// In the order given.
     pub(in crate::cli) fn prefixes(&self, name: &str) -> Vec<Prefix> {
         let mine = |(n, value): &(&str, Value)| match value {

@@ -15,6 +15,7 @@ fn step(name: &'static str, state: &'static str, took_us: Option<u64>, error: Op
 
 fn good() -> UplinkView {
     UplinkView {
+        vlan: None,
         interface: "host-eth0".to_owned(),
         sw_if_index: 1,
         tap: Some("tap0".to_owned()),
@@ -36,6 +37,7 @@ fn good() -> UplinkView {
 
 fn failed() -> UplinkView {
     UplinkView {
+        vlan: None,
         interface: "avf-0/d8/a/0".to_owned(),
         sw_if_index: 2,
         tap: None,
@@ -179,6 +181,7 @@ fn json_is_stable() {
       "backend_reason": "/dev/vhost-net does not open",
       "default_punt": false,
       "state": "failed",
+      "vlan": null,
       "addresses": [],
       "to_host_packets": 0,
       "from_host_packets": 0,

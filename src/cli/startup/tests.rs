@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::super::words::{from_words, to_words};
 use super::super::{Request, parse};
 use super::*;
+use crate::engine::mirror::MirrorOptions;
 use crate::engine::{Driver, DriverChoice, EnableRequest, TapChoice};
 
 #[track_caller]
@@ -42,6 +43,8 @@ fn everything_at_once() {
         journal: PathBuf::from("/run/hostnet"),
         netns: "parked".to_owned(),
         guard: None,
+        mirror: MirrorOptions::default(),
+        police: Config::default(),
         uplinks: vec![first, second, plain("eth2")],
     };
     assert_eq!(parse_startup(text), Ok(expected));
@@ -55,6 +58,33 @@ fn the_defaults() {
     for text in ["uplink eth0", "uplink eth0 {}", "uplink eth0 { driver auto tap auto }"] {
         assert_eq!(parse_startup(text), Ok(Startup { uplinks: vec![plain("eth0")], ..Startup::default() }), "{text}");
     }
+}
+
+#[test]
+fn the_policer() {
+    let text = "police{ icmp rate 200 burst 50 ports 22,830 rate 9 multicast off } journal /j";
+    let started = parse_startup(text).unwrap();
+    assert_eq!((started.journal, started.police.ports()), (PathBuf::from("/j"), &[22, 830][..]));
+    let limit = |class| started.police.limit(class);
+    assert_eq!((limit(Class::Icmp).rate, limit(Class::Icmp).burst, limit(Class::Ports).rate), (200, 50, 9));
+    assert!(!limit(Class::Multicast).on && limit(Class::Rest).on);
+    let off = parse_startup("police { all off l2 on }").unwrap().police;
+    assert!(Class::ALL.into_iter().all(|class| off.limit(class).on == (class == Class::L2)));
+    assert_eq!(parse_startup("police { }"), Ok(Startup::default()));
+    let how = "; write it as 'police { <class> rate <n> burst <n> ports <port,...> <class> off }'";
+    refused("police", &format!("police: its classes stand in braces{how}"));
+    refused("police { icmp off", &format!("police: its '{{' is never closed{how}"));
+    refused("police { icmp off icmp on }", &format!("police: 'icmp' is given twice{how}"));
+    refused("police { } police { }", "'police' is given twice; give it once");
+    refused(
+        "police { ssh off }",
+        "police ssh: unknown class 'ssh'; expected one of: arp-nd, dhcp, routing, icmp, l2, multicast, ports, rest, all",
+    );
+    refused("police { icmp rate 0 }", "police icmp: rate 0 is out of range; expected 1 to 100000000");
+    refused(
+        "police { icmp rest off }",
+        "police icmp: what is to be done with the class? write rate <n>, burst <n>, on or off",
+    );
 }
 
 #[test]
@@ -83,22 +113,25 @@ fn a_guard_with_and_without_its_place() {
     );
     refused("guard guard", "'guard' is given twice; give it once");
     refused("guard /a guard /b", "'guard' is given twice; give it once");
-    refused("guard { }", "'{' has no place here; only 'uplink <linux-interface>' has braces behind it");
+    refused(
+        "guard { }",
+        "'{' has no place here; only 'uplink <linux-interface>', 'mirror' and 'police' have braces behind them",
+    );
 }
 
 #[test]
 fn words_that_have_no_place() {
-    refused("foo", "unknown word 'foo'; expected one of: uplink, journal, netns, guard");
-    refused("uplink eth0 eth1", "unknown word 'eth1'; expected one of: uplink, journal, netns, guard");
+    refused("foo", "unknown word 'foo'; expected one of: uplink, journal, netns, guard, mirror, police");
+    refused("uplink eth0 eth1", "unknown word 'eth1'; expected one of: uplink, journal, netns, guard, mirror, police");
     refused(
         "uplink eth0 driver auto",
-        "unknown word 'driver'; expected one of: uplink, journal, netns, guard; \
+        "unknown word 'driver'; expected one of: uplink, journal, netns, guard, mirror, police; \
          options stand in braces, as 'uplink <linux-interface> { ... }'",
     );
     refused(
         "uplink eth0 { driver auto foo }",
         "uplink eth0: unknown word 'foo'; expected one of: no-iommu, host-if, host-netns, tap, mtu, cluster-cidr, \
-         cluster-mtu",
+         cluster-mtu, source-check",
     );
     refused(
         "uplink eth0 { driver auto dry-run }",
@@ -124,7 +157,7 @@ fn braces() {
         "uplink a: '{' within its braces; write '}' behind its options first",
     );
     refused("uplink a { } }", "'}' closes nothing; take it away, or write the '{' that it closes");
-    let open = "'{' has no place here; only 'uplink <linux-interface>' has braces behind it";
+    let open = "'{' has no place here; only 'uplink <linux-interface>', 'mirror' and 'police' have braces behind them";
     refused("{ uplink a }", open);
     refused("uplink a { } { }", open);
     refused("journal /x { }", open);
@@ -155,7 +188,7 @@ fn values() {
     }
     refused(
         "uplink a { driver e1000 }",
-        "uplink a: unknown driver 'e1000'; expected one of: auto, af-packet, virtio, vmxnet3, none",
+        "uplink a: unknown driver 'e1000'; expected one of: auto, af-packet, af-xdp, rdma, virtio, vmxnet3, device, dpdk, none",
     );
     refused("uplink a { mtu 1 }", "uplink a: mtu 1 is out of range; expected 68 to 65521");
     refused(
@@ -252,10 +285,12 @@ prop_compose! {
         mtu in prop::option::of(crate::engine::MTU_MIN..=crate::engine::MTU_MAX),
         cluster_cidrs in prefixes(),
         cluster_mtu in prop::option::of(crate::engine::MTU_MIN..=crate::engine::MTU_MAX),
+        source_check in any::<bool>(),
         dry_run in any::<bool>(),
     ) -> UplinkRequest {
-        let enable =
-            EnableRequest { sw_if_index: 0, host_if, host_netns, tap, mtu, cluster_cidrs, cluster_mtu, dry_run };
+        let enable = EnableRequest {
+            sw_if_index: 0, host_if, host_netns, tap, mtu, cluster_cidrs, cluster_mtu, source_check, dry_run
+        };
         UplinkRequest { linux_if, driver, no_iommu, enable }
     }
 }
@@ -294,4 +329,33 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn the_mirror() {
+    let mirror = |text: &str| parse_startup(&format!("mirror {text}")).map(|startup| startup.mirror);
+    let default = MirrorOptions::default();
+    assert_eq!(mirror("{ }"), Ok(default));
+    assert_eq!(
+        mirror("{ receive-buffer 65536 audit-interval 0 kernel-only to-host }"),
+        Ok(MirrorOptions { receive_buffer: 65536, audit_interval: None, to_host: true, export: Vec::new() })
+    );
+    let export = |text: &str| mirror(text).map(|options| options.export);
+    assert_eq!(export("{ export API DHCP audit-interval 7 }"), Ok(vec!["API".to_owned(), "DHCP".to_owned()]));
+    let refused = |text: &str, part: &str| {
+        let error = mirror(text).map_err(|error| error.to_string()).unwrap_err();
+        assert!(error.contains(part), "{text}: {error}");
+    };
+    refused("", "its options stand in braces");
+    refused("{", "never closed");
+    refused("{ receive-buffer }", "'receive-buffer }': a number from 4096");
+    refused("{ receive-buffer 12 }", "'receive-buffer 12': a number");
+    refused("{ audit-interval 100000 }", "from 0 to 86400");
+    refused("{ kernel-only drop }", "'drop', where only 'to-host' can");
+    refused("{ audit-interval 1 audit-interval 2 }", "given twice");
+    refused("{ export }", "stands no source");
+    refused("{ export API", "never closed");
+    refused("{ export API API }", "'export API' is given twice");
+    refused("{ export API export CLI }", "'export' is given twice");
+    refused("{ rcvbuf 1 }", "unknown word 'rcvbuf'");
 }

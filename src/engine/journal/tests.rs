@@ -244,12 +244,8 @@ fn messages() -> impl Strategy<Value = Vec<RawMessage>> {
 fn device() -> impl Strategy<Value = TakenDevice> {
     let mac = any::<[u8; 6]>().prop_map(MacAddr);
     let name = select(&["eth0", "a@b", "\"", "ü\u{1F600}"]).prop_map(|name| name.parse().unwrap());
-    let netdev = (any::<String>(), mac, name).prop_map(|(parking, mac, parked_name)| TakenDevice::Netdev {
-        parking,
-        mac,
-        parked_name,
-        index: 7,
-    });
+    let netdev = (any::<String>(), mac, name, any::<bool>())
+        .prop_map(|(parking, mac, parked_name, xdp)| TakenDevice::Netdev { parking, mac, parked_name, index: 7, xdp });
     let pci = (any::<String>(), any::<Option<String>>(), any::<String>()).prop_map(
         |(address, original_driver, taken_driver)| TakenDevice::Pci { address, original_driver, taken_driver },
     );

@@ -15,6 +15,10 @@ impl Manager {
             if uplink.pace == Pace::Resting || uplink.begun.is_some() {
                 return;
             }
+            if self.waits_for_children(hands, id) {
+                return;
+            }
+            let Some(uplink) = self.uplink_mut(id) else { return };
             let plan = Arc::clone(&uplink.plan);
             let result = match uplink.machine.action() {
                 Action::Apply(step) => self.run(hands, plan, step, true),
@@ -34,7 +38,8 @@ impl Manager {
         }
     }
 
-    /// Run a step, forward or back. `None` when the answer is the helper's.
+    /// Run a step, forward or back. `None` when the answer is the helper's, or
+    /// VPP's side takes its time.
     fn run(&mut self, hands: &mut Hands<'_>, plan: Arc<Plan>, step: Step, forward: bool) -> Option<Result<(), String>> {
         let begun = (hands.now)();
         let id = plan.id;
@@ -44,8 +49,8 @@ impl Manager {
         }
         self.scene = Scene::Step(id);
         let result = match (step, forward) {
-            (Step::Vpp(step), true) => Some(hands.vpp.apply(&plan, step)),
-            (Step::Vpp(step), false) => Some(hands.vpp.undo(&plan, step)),
+            (Step::Vpp(step), true) => hands.vpp.apply(&plan, step),
+            (Step::Vpp(step), false) => hands.vpp.undo(&plan, step),
             (Step::Linux(step), forward) => {
                 let command = if forward { Command::Apply { plan, step } } else { Command::Undo { plan, step } };
                 hands.kernel.submit(command).err().map(|error| Err(error.to_string()))
@@ -56,6 +61,29 @@ impl Manager {
         }
         self.scene = Scene::Elsewhere;
         result
+    }
+
+    /// VPP's side has news of a step that takes its time: look at each that is
+    /// under way there.
+    pub fn resume(&mut self, hands: &mut Hands<'_>) {
+        for id in self.ids(Uplink::awaits_vpp) {
+            let Some(uplink) = self.uplink_mut(id) else { continue };
+            let (plan, action) = (Arc::clone(&uplink.plan), uplink.machine.action());
+            self.scene = Scene::Step(id);
+            let (step, result) = match action {
+                Action::Apply(Step::Vpp(step)) => (step, hands.vpp.apply(&plan, step)),
+                Action::Undo(Step::Vpp(step)) => (step, hands.vpp.undo(&plan, step)),
+                _ => continue,
+            };
+            if let Some(Ok(())) = result {
+                self.note_interface(hands, id, step);
+            }
+            self.scene = Scene::Elsewhere;
+            if let Some(result) = result {
+                self.conclude(hands, id, result);
+                self.drive(hands, id);
+            }
+        }
     }
 
     /// The step under way has ended.
@@ -89,18 +117,29 @@ impl Manager {
                 self.scene = Scene::Elsewhere;
                 self.answer(waiter.map(Waiter::client), Ok(text));
                 self.hand_default_over(hands);
+                self.tend_children(hands, id);
             }
             Phase::Stuck => {
                 let text = stuck_text(uplink, waiter);
+                let parent = uplink.plan.child.as_ref().map(|child| child.parent);
                 self.answer(waiter.map(Waiter::client), Err(text));
+                if let Some(parent) = parent {
+                    self.child_ended(hands, parent, true);
+                }
             }
             Phase::Undone => {
                 let answer = undone_answer(uplink, waiter);
+                let parent = uplink.plan.child.as_ref().map(|child| child.parent);
+                let has_failed = uplink.machine.failure().is_some();
                 if uplink.dismissed || uplink.machine.failure().is_none() {
                     self.uplinks.retain(|uplink| uplink.id != id);
                 }
+                self.uplinks.retain(|uplink| uplink.is_live() || !uplink.plan.is_child_of(id));
                 self.answer(waiter.map(Waiter::client), answer);
                 self.forget(hands, id);
+                if let Some(parent) = parent {
+                    self.child_ended(hands, parent, has_failed);
+                }
             }
         }
     }
@@ -154,7 +193,7 @@ impl Manager {
         if !self.wants_default() {
             return;
         }
-        for id in self.ids(|uplink| uplink.machine.phase() == Phase::Enabled) {
+        for id in self.ids(could_hold_default) {
             let Some(uplink) = self.uplink_mut(id) else { continue };
             let mut plan = Plan::clone(&uplink.plan);
             plan.default_punt = true;
@@ -190,9 +229,13 @@ impl Manager {
 
     /// Whether the default punt redirect has no holder but could have one.
     pub(super) fn wants_default(&self) -> bool {
-        !self.uplinks.iter().any(|uplink| uplink.holds_default)
-            && self.uplinks.iter().any(|uplink| uplink.machine.phase() == Phase::Enabled)
+        !self.uplinks.iter().any(|uplink| uplink.holds_default) && self.uplinks.iter().any(could_hold_default)
     }
+}
+
+/// A VLAN's redirect is for what comes by it.
+fn could_hold_default(uplink: &Uplink) -> bool {
+    uplink.machine.phase() == Phase::Enabled && uplink.plan.child.is_none()
 }
 
 fn stuck_text(uplink: &Uplink, waiter: Option<Waiter>) -> String {
@@ -213,6 +256,11 @@ fn undone_answer(uplink: &Uplink, waiter: Option<Waiter>) -> super::Answer {
             Some(takeover) if takeover.driver.is_some() => {
                 format!("hostnet: {} is home again{}", takeover.linux_if, uplink.interruption_text())
             }
+            Some(takeover) if takeover.made_by == "dpdk" => format!(
+                "hostnet: {} is disabled; the card stays with VPP's dpdk plugin, which gives none back, and comes home \
+                 when VPP has ended",
+                uplink.name()
+            ),
             Some(_) | None => format!("hostnet: {} is disabled", uplink.name()),
         }),
     }

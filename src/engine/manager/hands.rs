@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::engine::mirror::Batch;
 use crate::engine::{Command, HelperView, Output, Plan, Prospects, SubmitError, UplinkFacts, UplinkId, VppStep};
 
 /// The tap of an uplink as VPP has it.
@@ -20,6 +21,9 @@ pub struct TapView {
     pub from_host_packets: u64,
 }
 
+/// How a step of VPP's side ended; `None` while it is under way.
+pub type Done = Option<Result<(), String>>;
+
 /// VPP's side. All calls come on VPP's main thread and do not wait.
 pub trait Dataplane {
     /// Read an interface and every reason on VPP's side against enabling it;
@@ -28,8 +32,12 @@ pub trait Dataplane {
     /// there is no such interface.
     fn inspect(&mut self, sw_if_index: u32, others: &[Arc<Plan>]) -> Result<UplinkFacts, String>;
 
-    /// What VPP could do with a card that is to be taken; change nothing.
-    fn prospects(&mut self) -> Prospects;
+    /// What VPP could do with a device that is to be taken, a card with that
+    /// PCI address or none; change nothing.
+    fn prospects(&mut self, pci: Option<&str>) -> Prospects;
+
+    /// VPP's sources of routes, by name (`show fib source`).
+    fn route_sources(&self) -> Vec<String>;
 
     /// The interface that [`VppStep::Uplink`] made for a taken device, while
     /// it is there: its index and its name.
@@ -39,19 +47,26 @@ pub trait Dataplane {
     fn accept(&mut self, plan: &Plan, output: Output);
 
     /// Carry out a step. On error nothing of the step is left in place; the
-    /// error names the cause.
-    fn apply(&mut self, plan: &Plan, step: VppStep) -> Result<(), String>;
+    /// error names the cause. `None`: it takes its time; the same is to be
+    /// called again when VPP has news ([`super::Manager::resume`]), or its
+    /// undoing.
+    fn apply(&mut self, plan: &Plan, step: VppStep) -> Done;
 
     /// Take a step back. Idempotent: what is not there any more, deleted
     /// interfaces included, is no error. Undo of a redirect also removes the
     /// default redirect of its family if it leads to this plan's tap, whether
     /// or not `plan.default_punt` says so.
-    fn undo(&mut self, plan: &Plan, step: VppStep) -> Result<(), String>;
+    /// May take its time as well.
+    fn undo(&mut self, plan: &Plan, step: VppStep) -> Done;
 
     /// Let the default punt redirect, which leads nowhere now, lead to the tap
     /// of this enabled uplink, beside the uplink's own redirect. On error it
     /// leads nowhere as before. Idempotent.
     fn take_default_punt(&mut self, plan: &Plan) -> Result<(), String>;
+
+    /// Work of the mirror's: begin it. What comes of it goes to the helper
+    /// thread.
+    fn mirror(&mut self, batch: Batch);
 
     /// The uplink's tap, while it is there.
     fn tap(&self, id: UplinkId) -> Option<TapView>;

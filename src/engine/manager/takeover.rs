@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::uplink::{Uplink, Waiter};
 use super::{ClientId, Hands, Manager, Scene};
 use crate::engine::{
-    Command, JournalView, NotTakenView, Origin, Startup, Survey, Takeover, UplinkId, UplinkRequest, VppStep,
+    Command, EnableRequest, JournalView, NotTakenView, Origin, Startup, Survey, Takeover, UplinkId, UplinkRequest,
+    VppStep,
 };
 use crate::model::{IfName, Netns};
 
@@ -81,6 +82,27 @@ impl Manager {
         }
     }
 
+    /// Enable an interface that VPP's dpdk plugin made of a card that was
+    /// `linux_if`; a refusal is shown.
+    pub fn enable_at_start(&mut self, hands: &mut Hands<'_>, request: EnableRequest, linux_if: IfName) {
+        // A client of nobody's: what it is told is looked at here.
+        let client = ClientId(u64::MAX - u64::from(request.sw_if_index));
+        self.at_start.push((client, linux_if));
+        self.enable(hands, request, client);
+    }
+
+    /// VPP's dpdk plugin does not take what was taken from Linux for it: bring
+    /// that home, and show why.
+    pub fn give_up(&mut self, hands: &mut Hands<'_>, request: &UplinkRequest, reason: String) {
+        let (request, startup) = (Box::new(request.clone()), Arc::clone(&self.startup));
+        self.not_taken.push(NotTaken { linux_if: request.linux_if.clone(), reason });
+        // That it is not brought home is the least: the guard does it later.
+        if let Err(error) = hands.kernel.submit(Command::GiveUp { request, startup }) {
+            self.not_taken
+                .extend(self.not_taken.last().cloned().map(|not| NotTaken { reason: error.to_string(), ..not }));
+        }
+    }
+
     /// Show what came of an interface that a VPP that died had taken, and that
     /// could not be brought home.
     pub fn note_not_taken(&mut self, linux_if: IfName, reason: String) {
@@ -141,7 +163,9 @@ impl Manager {
             Err(reason) => return self.refuse(&request, client, reason),
         };
         self.scene = client.map_or(Scene::Elsewhere, Scene::Request);
-        let mut prospects = hands.vpp.prospects();
+        let pci = survey.captured.pci.as_ref().map(|pci| pci.address.clone());
+        let mut prospects = hands.vpp.prospects(pci.as_deref());
+        prospects.refusals.extend(self.startup.mirror.refusals(&hands.vpp.route_sources()));
         self.scene = Scene::Elsewhere;
         let enable = &request.enable;
         let device = enable.host_if.as_ref().unwrap_or(&request.linux_if);
@@ -151,6 +175,7 @@ impl Manager {
             Err(refusals) => return self.refuse(&request, client, refusals.to_string()),
         };
         plan.default_punt = !self.uplinks.iter().any(|uplink| uplink.holds_default);
+        plan.mirror = self.startup.mirror.clone();
         if enable.dry_run {
             return self.answer(client, Ok(plan.describe()));
         }
@@ -189,7 +214,7 @@ impl Manager {
         let interface = hands.vpp.interface(id);
         if let Some(uplink) = self.uplink_mut(id) {
             let plan = Arc::make_mut(&mut uplink.plan);
-            if plan.origin() != Origin::Taken {
+            if !matches!(plan.origin(), Origin::Taken | Origin::Child) {
                 return;
             }
             match interface {

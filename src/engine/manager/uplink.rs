@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{ClientId, TapView};
+use crate::engine::mirror::Child;
 use crate::engine::{
     Action, EnableRequest, LinuxStep, Machine, Phase, Plan, Step, StepState, StepView, TakeoverView, UplinkFacts,
     UplinkId, UplinkView, VppStep,
@@ -65,6 +66,10 @@ pub(super) struct Uplink {
     pub(super) dark_since: Option<Duration>,
     /// How long that lasted, the last time.
     pub(super) interruption: Option<Duration>,
+    /// How often its mirror was begun anew.
+    pub(super) mirror_restarts: u32,
+    /// The VLANs on its device, as they were told last.
+    pub(super) children: Vec<Child>,
 }
 
 const REDIRECTS: [Step; 2] = [Step::Vpp(VppStep::Redirect4), Step::Vpp(VppStep::Redirect6)];
@@ -83,6 +88,8 @@ impl Uplink {
             takeover_error: None,
             dark_since: None,
             interruption: None,
+            mirror_restarts: 0,
+            children: Vec::new(),
         }
     }
 
@@ -135,6 +142,12 @@ impl Uplink {
     /// Whether this action is under way at the helper thread.
     pub(super) fn awaits(&self, action: Action) -> bool {
         self.begun.is_some() && self.machine.action() == action
+    }
+
+    /// Whether the step under way is VPP's.
+    pub(super) fn awaits_vpp(&self) -> bool {
+        let is_vpps = matches!(self.machine.action(), Action::Apply(Step::Vpp(_)) | Action::Undo(Step::Vpp(_)));
+        self.begun.is_some() && is_vpps
     }
 
     /// Leave rest, or the step under way, for undo.
@@ -223,6 +236,7 @@ impl Uplink {
             backend_reason: plan.backend_reason.clone(),
             default_punt: self.holds_default && REDIRECTS.into_iter().any(in_place),
             state: self.state(),
+            vlan: plan.child.as_ref().map(|child| child.tag.to_string()),
             addresses: plan.config.addresses.clone(),
             to_host_packets,
             from_host_packets,

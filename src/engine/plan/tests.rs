@@ -5,8 +5,7 @@ use super::*;
 use crate::model::IfAddress;
 
 fn address(text: &str) -> IfAddress {
-    let (addr, len) = text.split_once('/').unwrap();
-    IfAddress::new(addr.parse().unwrap(), len.parse().unwrap()).unwrap()
+    text.parse().unwrap()
 }
 
 fn prefix(text: &str) -> Prefix {
@@ -15,6 +14,7 @@ fn prefix(text: &str) -> Prefix {
 
 fn facts() -> UplinkFacts {
     UplinkFacts {
+        route_sources: Vec::new(),
         sw_if_index: 1,
         name: "host-eth0".to_owned(),
         linux_name: "eth0".parse().ok(),

@@ -20,45 +20,26 @@ pub(in crate::engine) fn survey(kernel: Option<&str>, pci_refusals: &[&str]) -> 
         kept: Vec::new(),
         usage: Vec::new(),
         refusals: Vec::new(),
-        pci: [Driver::Virtio, Driver::Vmxnet3]
-            .map(|driver| PciWay {
+        ways: [Driver::AfXdp, Driver::Rdma, Driver::Virtio, Driver::Vmxnet3, Driver::Device]
+            .map(|driver| Way {
                 driver,
-                kernel_driver: "vfio-pci".to_owned(),
+                kernel_driver: driver.takes_pci().then(|| "vfio-pci".to_owned()),
                 refusals: pci_refusals.iter().map(|text| (*text).to_owned()).collect(),
             })
             .to_vec(),
+        rdma: None,
         linux: LinuxFacts::default(),
     }
 }
 
-fn all() -> Prospects {
-    Prospects { drivers: Driver::ALL.to_vec(), pci_refusals: Vec::new(), tap_plugin: true, refusals: Vec::new() }
-}
-
-fn auto(survey: &Survey, prospects: &Prospects) -> Result<Driver, String> {
-    choose_driver(DriverChoice::Auto, survey, prospects).map(|(driver, _)| driver)
-}
-
-#[test]
-fn auto_takes_vpps_own_driver_of_the_card_and_else_the_netdev() {
-    assert_eq!(auto(&survey(Some("virtio-pci"), &[]), &all()), Ok(Driver::Virtio));
-    assert_eq!(auto(&survey(Some("vmxnet3"), &[]), &all()), Ok(Driver::Vmxnet3));
-    assert_eq!(auto(&survey(Some("ixgbe"), &[]), &all()), Ok(Driver::AfPacket));
-    assert_eq!(auto(&survey(None, &[]), &all()), Ok(Driver::AfPacket));
-    let (driver, reason) = choose_driver(DriverChoice::Auto, &survey(Some("vmxnet3"), &["no IOMMU"]), &all()).unwrap();
-    assert_eq!(driver, Driver::AfPacket);
-    assert!(reason.contains("vmxnet3") && reason.contains("no IOMMU"), "{reason}");
-}
-
-#[test]
-fn what_is_not_possible_is_refused_with_the_reason() {
-    let none = Prospects::default();
-    let reason = auto(&survey(Some("vmxnet3"), &[]), &none).unwrap_err();
-    assert!(reason.contains("vmxnet3") && reason.contains("af-packet"), "{reason}");
-    let asked = |driver, survey: &Survey| choose_driver(DriverChoice::This(driver), survey, &all());
-    assert_eq!(asked(Driver::Virtio, &survey(Some("virtio-pci"), &[])).map(|(d, _)| d), Ok(Driver::Virtio));
-    assert!(asked(Driver::Virtio, &survey(None, &[])).unwrap_err().contains("PCI"));
-    assert!(asked(Driver::Virtio, &survey(Some("virtio-pci"), &["shared group"])).unwrap_err().contains("shared"));
+pub(in crate::engine) fn all() -> Prospects {
+    Prospects {
+        drivers: Driver::ALL.to_vec(),
+        tap_plugin: true,
+        device_driver: Some("ige".to_owned()),
+        xdp_mtu: 1774,
+        ..Prospects::default()
+    }
 }
 
 #[test]
@@ -126,4 +107,16 @@ fn what_was_kept_is_found_by_pci_address_then_mac_then_name() {
     assert_eq!(fits("host-x", 9, Some("enp1s0"), &card), Some(2));
     assert_eq!(fits("host-x", 9, Some("other"), &card), None);
     assert_eq!(fits("dpdk-0/d8/a/0", 1, None, &captured(None)), Some(1));
+}
+
+#[test]
+fn what_dpdk_is_to_make_is_known_by_address_or_mac() {
+    let mac = |last| MacAddr([2, 0, 0, 0, 0, last]);
+    let expected = Expected { linux_if: "enp1s0".parse().unwrap(), pci: "0000:d8:0a.0".to_owned(), mac: mac(1) };
+    assert!(expected.is_it("GigabitEthernetd8/a/0", mac(9), "dpdk"));
+    assert!(!expected.is_it("GigabitEthernetd8/a/1", mac(1), "dpdk"), "another card, whatever its MAC is");
+    // Named by the user.
+    assert!(expected.is_it("wan", mac(1), "dpdk"));
+    assert!(!expected.is_it("wan", mac(9), "dpdk"));
+    assert!(!expected.is_it("GigabitEthernetd8/a/0", mac(1), "af-packet"));
 }

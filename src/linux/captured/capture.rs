@@ -15,14 +15,11 @@ use super::view::{
 use super::{link, sysctl};
 use crate::linux::Error;
 use crate::linux::netns::NetnsFile;
+use crate::linux::rtnl::{NTF_PROXY, NUD_PERMANENT, RTM_GETADDR, RTM_GETNEIGH, RTM_GETNEXTHOP, RTM_GETROUTE};
 use crate::linux::socket::Socket;
 use crate::model::{Captured, IfName, Prefix, ROUTE_PROTOCOL, RawMessage};
 
-const RTM_GETADDR: u16 = 22;
-const RTM_GETROUTE: u16 = 26;
-const RTM_GETNEIGH: u16 = 30;
 const RTM_GETRULE: u16 = 34;
-const RTM_GETNEXTHOP: u16 = 106;
 
 /// Attributes of rules (linux/fib_rules.h).
 pub(super) const FRA_IIFNAME: u16 = 3;
@@ -30,10 +27,8 @@ pub(super) const FRA_OIFNAME: u16 = 17;
 pub(super) const FRA_PROTOCOL: u16 = 21;
 /// Of neighbours (linux/neighbour.h).
 const NDA_IFINDEX: u16 = 8;
-/// Where ndmsg has its flags, and the one of proxies.
+/// Where ndmsg has its flags.
 const NDM_FLAGS: usize = 10;
-const NTF_PROXY: u8 = 8;
-const NUD_PERMANENT: u16 = 0x80;
 
 /// Metric of the routes that the kernel makes from IPv6 addresses
 /// (IP6_RT_PRIO_ADDRCONF).
@@ -296,8 +291,8 @@ fn makes_prefix_route(address: &Address) -> bool {
 fn absent(addresses: &[Address], made: &HashSet<Prefix>, index: u32) -> Vec<RawMessage> {
     /// RT_SCOPE_NOWHERE: any.
     const ANY_SCOPE: u8 = 255;
-    /// RT_TABLE_MAIN.
-    const MAIN: u8 = 254;
+    /// What rtmsg has room for of the table's number.
+    const MAIN: u8 = RT_TABLE_MAIN.to_le_bytes()[0];
     let mut found: Vec<RawMessage> = Vec::new();
     for address in addresses.iter().filter(|address| makes_prefix_route(address) && !address.local.is_loopback()) {
         for prefix in address.prefix().into_iter().filter(|prefix| !made.contains(prefix)) {

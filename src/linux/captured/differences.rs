@@ -23,7 +23,9 @@ pub fn differences(want: &Captured, have: &Captured) -> Vec<String> {
     of_dressed(want, have, Dressing::Device)
 }
 
-/// The same but for what that dressing leaves to its caller.
+/// The same but for what that dressing leaves to its caller. A TAP device is the
+/// host's from the moment that it appears: what a network manager or a routing
+/// daemon has added to it meanwhile is no difference.
 pub(super) fn of_dressed(want: &Captured, have: &Captured, dressing: Dressing) -> Vec<String> {
     let mut found = unreadable(want);
     link(want, have, dressing, &mut found);
@@ -32,8 +34,8 @@ pub(super) fn of_dressed(want: &Captured, have: &Captured, dressing: Dressing) -
         0 => 0,
         then => u32::try_from(have.taken_at.saturating_sub(then)).unwrap_or(u32::MAX),
     };
-    addresses(want, have, elapsed, &mut found);
-    routes(want, have, elapsed, &mut found);
+    addresses(want, have, elapsed, dressing, &mut found);
+    routes(want, have, elapsed, dressing, &mut found);
     let absent = |captured: &Captured| {
         let words = |view: &Route| format!("that the kernel has no {view}, which it makes from an address,");
         let key = |message| {
@@ -41,24 +43,24 @@ pub(super) fn of_dressed(want: &Captured, have: &Captured, dressing: Dressing) -
         };
         captured.absent_routes.iter().filter_map(key).collect::<Vec<_>>()
     };
-    both_ways(&absent(want), &absent(have), &mut found);
+    both_ways(&absent(want), &absent(have), dressing, &mut found);
     let named = |message: &RawMessage| Nexthop::read(message).map_or(0, |nexthop| nexthop.id);
     let nexthops = |captured: &Captured| {
         let key =
             |message| (normal::nexthop(message, captured.link.index), format!("next-hop object {}", named(message)));
         captured.nexthops.iter().map(key).collect::<Vec<_>>()
     };
-    both_ways(&nexthops(want), &nexthops(have), &mut found);
+    both_ways(&nexthops(want), &nexthops(have), dressing, &mut found);
     let rules = |captured: &Captured| {
         let key = |message| (normal::rule(message), format!("policy rule {message:?}"));
         captured.rules.iter().map(key).collect::<Vec<_>>()
     };
-    both_ways(&rules(want), &rules(have), &mut found);
+    both_ways(&rules(want), &rules(have), dressing, &mut found);
     let neighbours = |captured: &Captured| {
         let key = |message| (normal::neighbour(message), neighbour_words(message));
         captured.neighbours.iter().map(key).collect::<Vec<_>>()
     };
-    both_ways(&neighbours(want), &neighbours(have), &mut found);
+    both_ways(&neighbours(want), &neighbours(have), dressing, &mut found);
     found
 }
 
@@ -108,7 +110,7 @@ fn link(want: &Captured, have: &Captured, dressing: Dressing, found: &mut Vec<St
     let names = |names: &[String]| -> Vec<(String, String)> {
         names.iter().map(|name| (name.clone(), format!("alternative name {name}"))).collect()
     };
-    both_ways(&names(&w.altnames), &names(&h.altnames), found);
+    both_ways(&names(&w.altnames), &names(&h.altnames), dressing, found);
 }
 
 fn sysctls(want: &Captured, have: &Captured, dressing: Dressing, found: &mut Vec<String>) {
@@ -133,7 +135,7 @@ fn lives_as_long(want: u32, have: u32, elapsed: u32) -> bool {
     want.saturating_sub(elapsed).abs_diff(have) <= TOLERANCE
 }
 
-fn addresses(want: &Captured, have: &Captured, elapsed: u32, found: &mut Vec<String>) {
+fn addresses(want: &Captured, have: &Captured, elapsed: u32, dressing: Dressing, found: &mut Vec<String>) {
     let read = |captured: &Captured| -> Vec<(Vec<u8>, Address)> {
         let name = captured.link.name.as_str();
         let view = |message| Address::read(message).map(|view| (normal::address(message, &view, name), view));
@@ -148,7 +150,7 @@ fn addresses(want: &Captured, have: &Captured, elapsed: u32, found: &mut Vec<Str
         let word = |(key, view): &(Vec<u8>, Address)| (key.clone(), format!("{view} (flags {:#x})", view.flags));
         all.iter().map(word).collect::<Vec<_>>()
     };
-    both_ways(&words(&wanted), &words(&held), found);
+    both_ways(&words(&wanted), &words(&held), dressing, found);
     for (key, view) in &wanted {
         let Some((_, now)) = held.iter().find(|(other, _)| other == key) else { continue };
         let (preferred, valid) = now.lifetimes;
@@ -156,12 +158,13 @@ fn addresses(want: &Captured, have: &Captured, elapsed: u32, found: &mut Vec<Str
             found.push(format!("{view} has lifetimes of {preferred} and {valid} s, had {:?}", view.lifetimes));
         }
     }
-    if found.len() == before && wanted.iter().map(|(key, _)| key).ne(held.iter().map(|(key, _)| key)) {
+    let of_ours = held.iter().map(|(key, _)| key).filter(|key| wanted.iter().any(|(other, _)| other == *key));
+    if found.len() == before && wanted.iter().map(|(key, _)| key).ne(of_ours) {
         found.push("its addresses stand in another order".to_owned());
     }
 }
 
-fn routes(want: &Captured, have: &Captured, elapsed: u32, found: &mut Vec<String>) {
+fn routes(want: &Captured, have: &Captured, elapsed: u32, dressing: Dressing, found: &mut Vec<String>) {
     let read = |captured: &Captured| -> Vec<(Vec<u8>, Route)> {
         let index = captured.link.index;
         let view = |message| Route::read(message).map(|view| (normal::route(message, &view, index), view));
@@ -182,11 +185,11 @@ fn routes(want: &Captured, have: &Captured, elapsed: u32, found: &mut Vec<String
             }
         }
     }
-    both_ways(&wanted, &held, found);
+    both_ways(&wanted, &held, dressing, found);
 }
 
 /// What is missing, and what is there beside; each as often as it is.
-fn both_ways<K: Eq + Hash, W: Display>(want: &[(K, W)], have: &[(K, W)], found: &mut Vec<String>) {
+fn both_ways<K: Eq + Hash, W: Display>(want: &[(K, W)], have: &[(K, W)], dressing: Dressing, found: &mut Vec<String>) {
     let mut count: HashMap<&K, i64> = HashMap::new();
     for (key, _) in have {
         *count.entry(key).or_default() += 1;
@@ -200,7 +203,7 @@ fn both_ways<K: Eq + Hash, W: Display>(want: &[(K, W)], have: &[(K, W)], found: 
         }
     }
     let mut beside = Vec::new();
-    for (key, words) in have.iter().rev() {
+    for (key, words) in have.iter().rev().filter(|_| dressing == Dressing::Device) {
         if let Some(left) = count.get_mut(key).filter(|left| **left > 0) {
             *left -= 1;
             beside.push(words);

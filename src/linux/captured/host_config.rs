@@ -30,6 +30,12 @@ pub fn host_config(captured: &Captured) -> (HostConfig, Vec<String>) {
 fn addresses(captured: &Captured, routes: &mut BTreeMap<Order, Route>, left: &mut Vec<String>) -> Vec<IfAddress> {
     let mut found: Vec<IfAddress> = Vec::new();
     let absent: HashSet<Prefix> = captured.absent_routes.iter().filter_map(View::read).map(|view| view.dst).collect();
+    let makes_route = |view: &Address| {
+        let prefix = view.prefix().filter(|prefix| !absent.contains(prefix));
+        prefix.filter(|_| !view.has(ifa::F_NOPREFIXROUTE))
+    };
+    let made: HashSet<Prefix> =
+        captured.addresses.iter().filter_map(Address::read).filter_map(|view| makes_route(&view)).collect();
     for view in captured.addresses.iter().filter_map(Address::read) {
         if view.has(ifa::F_DADFAILED) {
             left.push(format!("{view}: somebody else has it (duplicate detection failed)"));
@@ -37,14 +43,13 @@ fn addresses(captured: &Captured, routes: &mut BTreeMap<Order, Route>, left: &mu
         }
         let Some(prefix) = view.prefix() else { continue };
         let full = if view.local.is_ipv4() { 32 } else { 128 };
-        let makes_route = !view.has(ifa::F_NOPREFIXROUTE) && !absent.contains(&prefix);
-        let has_route = makes_route || routes.contains_key(&order(&prefix));
+        let has_route = made.contains(&prefix) || routes.contains_key(&order(&prefix));
         let mut len = if has_route { view.prefix_len } else { full };
         // VPP knows no other side: the way to it is a route.
         let mut far_side = view.far_side();
         if view.local.is_ipv4() && view.local != view.peer {
             len = full;
-            far_side = Some(prefix).filter(|_| makes_route);
+            far_side = makes_route(&view);
         }
         if let Some(prefix) = far_side {
             routes.entry(order(&prefix)).or_insert_with(|| Route::via(prefix, None));
@@ -67,7 +72,8 @@ fn routes(captured: &Captured, left: &mut Vec<String>) -> BTreeMap<Order, Route>
     let objects: HashMap<u32, Nexthop> =
         captured.nexthops.iter().filter_map(Nexthop::read).map(|nexthop| (nexthop.id, nexthop)).collect();
     let mut held: BTreeMap<Order, (u32, Route)> = BTreeMap::new();
-    for view in captured.routes.iter().filter_map(View::read) {
+    // Those of other tables come by the mirror, as VPP tables of that number.
+    for view in captured.routes.iter().filter_map(View::read).filter(|view| view.table == RT_TABLE_MAIN) {
         let route = match convert(&view, captured.link.index, &objects) {
             Ok(route) => route,
             Err(why) => {
@@ -104,9 +110,6 @@ fn convert(view: &View, index: u32, objects: &HashMap<u32, Nexthop>) -> Result<R
         RTN_PROHIBIT => RouteKind::Prohibit,
         _ => return Err("VPP holds no route of that kind here".to_owned()),
     };
-    if view.table != RT_TABLE_MAIN {
-        return Err("only the main table is VPP's".to_owned());
-    }
     if view.src_len != 0 {
         return Err("it holds for some sources only".to_owned());
     }

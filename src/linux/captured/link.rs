@@ -6,43 +6,11 @@ use std::path::{Path, PathBuf};
 
 use super::message::{Attr, attrs, push, u32_at};
 use crate::linux::Error;
+use crate::linux::rtnl::{AF_INET6, IFINFOMSG, RTM_GETLINK};
+pub(super) use crate::linux::rtnl::{IFF_ALLMULTI, IFF_PROMISC, IFF_UP, RTM_NEWLINK, ifla};
 use crate::linux::socket::Socket;
 use crate::linux::sys;
 use crate::model::{CapturedLink, IfName, MacAddr, PciDevice};
-
-pub(super) const RTM_NEWLINK: u16 = 16;
-const RTM_GETLINK: u16 = 18;
-
-/// Length of the fixed part (struct ifinfomsg), in bytes.
-const IFINFOMSG: usize = 16;
-
-pub(super) const IFF_UP: u32 = 0x1;
-pub(super) const IFF_PROMISC: u32 = 0x100;
-pub(super) const IFF_ALLMULTI: u32 = 0x200;
-const AF_INET6: u16 = 10;
-
-/// Attributes (linux/if_link.h).
-pub(super) mod ifla {
-    pub(in super::super) const ADDRESS: u16 = 1;
-    pub(in super::super) const IFNAME: u16 = 3;
-    pub(in super::super) const MTU: u16 = 4;
-    pub(in super::super) const LINK: u16 = 5;
-    pub(in super::super) const MASTER: u16 = 10;
-    pub(in super::super) const TXQLEN: u16 = 13;
-    pub(in super::super) const LINKINFO: u16 = 18;
-    pub(in super::super) const IFALIAS: u16 = 20;
-    pub(in super::super) const AF_SPEC: u16 = 26;
-    pub(in super::super) const GROUP: u16 = 27;
-    pub(in super::super) const LINK_NETNSID: u16 = 37;
-    pub(in super::super) const PROP_LIST: u16 = 52;
-    pub(in super::super) const ALT_IFNAME: u16 = 53;
-    pub(in super::super) const PERM_ADDRESS: u16 = 54;
-    pub(in super::super) const INET6_TOKEN: u16 = 7;
-    pub(in super::super) const INET6_ADDR_GEN_MODE: u16 = 8;
-    pub(in super::super) const INFO_KIND: u16 = 1;
-    pub(in super::super) const INFO_DATA: u16 = 2;
-    pub(in super::super) const VLAN_ID: u16 = 1;
-}
 
 /// A link message for the device of that index (0: to be found by an
 /// attribute), with those flags in that mask.
@@ -58,7 +26,7 @@ pub(super) fn message(index: u32, flags: u32, mask: u32) -> Vec<u8> {
 pub(super) fn inet6_spec(kind: u16, value: &[u8]) -> Vec<u8> {
     let (mut inner, mut family) = (Vec::new(), Vec::new());
     push(&mut inner, kind, value);
-    push(&mut family, AF_INET6, &inner);
+    push(&mut family, u16::from(AF_INET6), &inner);
     family
 }
 
@@ -122,7 +90,9 @@ fn read(body: &[u8]) -> Option<(CapturedLink, Option<u32>)> {
             link.altnames.push(text.to_owned());
         }
     }
-    for attr in find(ifla::AF_SPEC).into_iter().flat_map(|spec| spec.nested()).filter(|f| f.kind() == AF_INET6) {
+    for attr in
+        find(ifla::AF_SPEC).into_iter().flat_map(|spec| spec.nested()).filter(|f| f.kind() == u16::from(AF_INET6))
+    {
         for inner in attr.nested() {
             match inner.kind() {
                 ifla::INET6_ADDR_GEN_MODE => link.addr_gen_mode = inner.value.first().copied(),

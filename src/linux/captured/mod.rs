@@ -12,7 +12,6 @@ mod differences;
 mod host_config;
 mod link;
 mod lost;
-mod message;
 mod normal;
 mod plan;
 mod present;
@@ -20,6 +19,7 @@ mod restore;
 mod sysctl;
 mod view;
 
+use super::message;
 pub use capture::capture;
 pub(super) use capture::{fleeting, proxies};
 pub use differences::differences;

@@ -4,15 +4,11 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 
 use super::clean::{self, Move};
 use super::view::{AF_INET6, Address, Nexthop, Route};
+use crate::linux::rtnl::{RTM_DELROUTE, RTM_NEWADDR, RTM_NEWNEIGH, RTM_NEWNEXTHOP, RTM_NEWROUTE};
 use crate::linux::socket::RawRequest;
 use crate::model::{Captured, RawMessage};
 
-const RTM_NEWADDR: u16 = 20;
-const RTM_NEWROUTE: u16 = 24;
-const RTM_DELROUTE: u16 = 25;
-const RTM_NEWNEIGH: u16 = 28;
 const RTM_NEWRULE: u16 = 32;
-const RTM_NEWNEXTHOP: u16 = 104;
 
 /// What is dressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

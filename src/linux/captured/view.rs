@@ -4,86 +4,14 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::message::{Attr, Attrs, addr, attrs, u8_at, u16_at, u32_at};
+use super::message::{Attr, Attrs, Way, Ways, attrs, u8_at, u32_at};
+use crate::linux::rtnl::RTAX_MTU;
+pub(super) use crate::linux::rtnl::{
+    AF_INET, AF_INET6, FIB_RULE_HDR, IFADDRMSG, INFINITY, NDMSG, NHMSG, RT_TABLE_LOCAL, RT_TABLE_MAIN, RTMSG,
+    RTN_ANYCAST, RTN_BLACKHOLE, RTN_BROADCAST, RTN_LOCAL, RTN_MULTICAST, RTN_PROHIBIT, RTN_UNICAST, RTN_UNREACHABLE,
+    RTNEXTHOP, RTNH_F_ONLINK, RTPROT_KERNEL, ifa, nha, rta,
+};
 use crate::model::{Prefix, RawMessage};
-
-pub(super) const AF_INET: u8 = 2;
-pub(super) const AF_INET6: u8 = 10;
-
-/// Lengths of the fixed parts, in bytes.
-pub(super) const IFADDRMSG: usize = 8;
-pub(super) const RTMSG: usize = 12;
-pub(super) const NHMSG: usize = 8;
-pub(super) const NDMSG: usize = 12;
-pub(super) const FIB_RULE_HDR: usize = 12;
-/// Of a multipath leg (struct rtnexthop).
-pub(super) const RTNEXTHOP: usize = 8;
-
-pub(super) mod ifa {
-    pub(in super::super) const ADDRESS: u16 = 1;
-    pub(in super::super) const LOCAL: u16 = 2;
-    pub(in super::super) const LABEL: u16 = 3;
-    pub(in super::super) const BROADCAST: u16 = 4;
-    pub(in super::super) const CACHEINFO: u16 = 6;
-    pub(in super::super) const FLAGS: u16 = 8;
-    pub(in super::super) const RT_PRIORITY: u16 = 9;
-    /// IPv4: secondary; IPv6: temporary.
-    pub(in super::super) const F_SECONDARY: u32 = 0x01;
-    pub(in super::super) const F_NODAD: u32 = 0x02;
-    pub(in super::super) const F_OPTIMISTIC: u32 = 0x04;
-    pub(in super::super) const F_DADFAILED: u32 = 0x08;
-    pub(in super::super) const F_DEPRECATED: u32 = 0x20;
-    pub(in super::super) const F_TENTATIVE: u32 = 0x40;
-    pub(in super::super) const F_NOPREFIXROUTE: u32 = 0x200;
-    pub(in super::super) const F_STABLE_PRIVACY: u32 = 0x800;
-}
-
-pub(super) mod rta {
-    pub(in super::super) const DST: u16 = 1;
-    pub(in super::super) const IIF: u16 = 3;
-    pub(in super::super) const OIF: u16 = 4;
-    pub(in super::super) const GATEWAY: u16 = 5;
-    pub(in super::super) const PRIORITY: u16 = 6;
-    pub(in super::super) const PREFSRC: u16 = 7;
-    pub(in super::super) const METRICS: u16 = 8;
-    pub(in super::super) const MULTIPATH: u16 = 9;
-    pub(in super::super) const FLOW: u16 = 11;
-    pub(in super::super) const CACHEINFO: u16 = 12;
-    pub(in super::super) const TABLE: u16 = 15;
-    pub(in super::super) const VIA: u16 = 18;
-    pub(in super::super) const ENCAP_TYPE: u16 = 21;
-    pub(in super::super) const ENCAP: u16 = 22;
-    pub(in super::super) const EXPIRES: u16 = 23;
-    pub(in super::super) const NH_ID: u16 = 30;
-}
-
-pub(super) mod nha {
-    pub(in super::super) const ID: u16 = 1;
-    pub(in super::super) const GROUP: u16 = 2;
-    pub(in super::super) const BLACKHOLE: u16 = 4;
-    pub(in super::super) const OIF: u16 = 5;
-    pub(in super::super) const GATEWAY: u16 = 6;
-    pub(in super::super) const ENCAP_TYPE: u16 = 7;
-    pub(in super::super) const RES_GROUP: u16 = 12;
-    /// Inside RES_GROUP: how long it has been unbalanced.
-    pub(in super::super) const RES_GROUP_UNBALANCED_TIME: u16 = 4;
-}
-
-/// The next hop is on the link, whatever the routes say.
-pub(super) const RTNH_F_ONLINK: u32 = 4;
-pub(super) const RT_TABLE_MAIN: u32 = 254;
-pub(super) const RT_TABLE_LOCAL: u32 = 255;
-pub(super) const RTN_UNICAST: u8 = 1;
-pub(super) const RTN_LOCAL: u8 = 2;
-pub(super) const RTN_BROADCAST: u8 = 3;
-pub(super) const RTN_ANYCAST: u8 = 4;
-pub(super) const RTN_MULTICAST: u8 = 5;
-pub(super) const RTN_BLACKHOLE: u8 = 6;
-pub(super) const RTN_UNREACHABLE: u8 = 7;
-pub(super) const RTN_PROHIBIT: u8 = 8;
-pub(super) const RTPROT_KERNEL: u8 = 2;
-/// A lifetime without end, in seconds.
-pub(super) const INFINITY: u32 = u32::MAX;
 
 /// An address.
 #[derive(Debug, Clone)]
@@ -190,8 +118,6 @@ pub(super) struct Route {
     pub(super) expires: Option<u32>,
 }
 
-const RTAX_MTU: u16 = 2;
-
 impl Route {
     pub(super) fn read(message: &RawMessage) -> Option<Self> {
         let body = &message.0;
@@ -252,25 +178,19 @@ impl Route {
 fn read_hop(leg: &mut Leg, attr: &Attr<'_>) {
     match attr.kind() {
         rta::GATEWAY => leg.gateway = attr.addr(),
-        // The family comes first (struct rtvia).
-        rta::VIA => leg.gateway = attr.value.get(2..).and_then(addr),
+        rta::VIA => leg.gateway = attr.via(),
         rta::ENCAP_TYPE => leg.encap = true,
         _ => {}
     }
 }
 
-fn legs(mut bytes: &[u8]) -> Vec<Leg> {
-    let mut found = Vec::new();
-    while let Some(length) = u16_at(bytes, 0).map(usize::from).filter(|length| *length >= RTNEXTHOP) {
-        let (Some(this), Some(index)) = (bytes.get(..length), u32_at(bytes, 4)) else { break };
-        let mut leg = Leg { index, gateway: None, hops: u8_at(this, 3), flags: u8_at(this, 2), encap: false };
-        for attr in attrs(this, RTNEXTHOP) {
-            read_hop(&mut leg, &attr);
-        }
-        found.push(leg);
-        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    found
+fn legs(bytes: &[u8]) -> Vec<Leg> {
+    let leg = |way: Way<'_>| {
+        let mut leg = Leg { index: way.index, gateway: None, hops: way.hops, flags: way.flags, encap: false };
+        way.attrs.for_each(|attr| read_hop(&mut leg, &attr));
+        leg
+    };
+    Ways(bytes).map(leg).collect()
 }
 
 impl fmt::Display for Route {

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use super::super::captured;
 use super::{FAR_INDEX, FORESEEN, PATIENCE, bring_home, note_recalled, owner, parking};
 use crate::engine::journal::{HomeNetns, Journal, JournalName, JournalPhase, JournalTap, TakenDevice};
-use crate::engine::{Plan, Takeover};
+use crate::engine::{Driver, Plan, Takeover};
 use crate::linux::client::Netlink;
 use crate::linux::error::Error;
 use crate::linux::journal::{JournalDir, JournalError, JournalLock, boot_id};
@@ -146,6 +146,7 @@ fn device(takeover: &Takeover) -> TakenDevice {
             mac: takeover.captured.link.mac,
             parked_name: takeover.linux_if.clone(),
             index: takeover.captured.link.index,
+            xdp: takeover.driver == Some(Driver::AfXdp),
         },
     }
 }
@@ -207,6 +208,11 @@ fn park(takeover: &Takeover) -> Result<NetnsFile, Error> {
     here.move_to_as(link.index, &parking, far)?;
     let mut there = Netlink::open_in(&parking)?;
     let link = found(&mut there, takeover)?;
+    if takeover.driver == Some(Driver::AfXdp) && link.xdp {
+        // Since it was looked at. VPP would fail, and take it off doing so.
+        let what = format!("take {}", takeover.linux_if);
+        return Err(Error::new(what, "it has got an XDP program just now"));
+    }
     // A namespace without IPv6 makes none either.
     let _ = there.stop_ip6_address_generation(link.index);
     // Its MAC is VPP's now, but multicast groups are filtered by whom the

@@ -19,15 +19,12 @@ use crate::engine::{Takeover, UplinkId};
 use crate::linux::captured::{self, Fleeting};
 use crate::linux::error::Error;
 use crate::linux::netns::NetnsFile;
+use crate::linux::rtnl::{RTM_DELNEXTHOP, RTM_DELROUTE, RTM_NEWNEXTHOP, RTM_NEWROUTE};
 use crate::linux::socket::{Events, Socket};
 use crate::model::RawMessage;
 
 /// RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_NEXTHOP (linux/rtnetlink.h).
 const GROUPS: [u32; 3] = [7, 11, 32];
-const RTM_NEWROUTE: u16 = 24;
-const RTM_DELROUTE: u16 = 25;
-const RTM_NEWNEXTHOP: u16 = 104;
-const RTM_DELNEXTHOP: u16 = 105;
 
 /// Of proxies the kernel tells nothing: how often they are looked at.
 const LOOK: Duration = Duration::from_millis(250);

@@ -25,6 +25,10 @@ pub(super) fn come_home(home: &NetnsFile, journal: &Journal) -> Result<(u32, Opt
         None => aside(home, link, journal)?,
         place => (place, link),
     };
+    if let TakenDevice::Netdev { xdp: true, .. } = &journal.device {
+        // VPP takes its program off itself, unless it died.
+        Netlink::open_in(place.as_ref().unwrap_or(home))?.detach_xdp(link.index)?;
+    }
     match place {
         None => at_home(home, &link, name),
         Some(place) => {

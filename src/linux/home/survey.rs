@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{PATIENCE, guard, parking, recover};
-use crate::engine::{LinuxFacts, PciWay, Startup, Survey, UplinkRequest};
+use crate::engine::{Driver, LinuxFacts, Startup, Survey, UplinkRequest, Way};
 use crate::linux::captured;
 use crate::linux::client::Netlink;
 use crate::linux::error::Error;
@@ -15,6 +15,7 @@ use crate::linux::pci::PciBus;
 use crate::linux::probe::{place, probe};
 use crate::linux::takeable::takeable;
 use crate::linux::usage::{Usage, usage};
+use crate::linux::wire::LinkFacts;
 use crate::model::{Captured, IfName};
 
 /// Least that a journal takes on disk, in bytes.
@@ -55,7 +56,9 @@ pub fn survey(request: &UplinkRequest, startup: &Startup) -> Result<Survey, Erro
     // The device itself has its name now; another's it must not have.
     let other_name = request.enable.host_if.as_ref().filter(|other| *other != name);
     let linux: LinuxFacts = probe(home, other_name);
-    let pci = pci_ways(&captured, request.no_iommu)?;
+    let mut ways = vec![xdp_way(&link)];
+    ways.extend(pci_ways(&captured, request.no_iommu)?);
+    let rdma = captured.pci.as_ref().and_then(|pci| PciBus::new().rdma_device(&pci.address));
     let (config, kept) = captured::host_config(&captured);
     Ok(Survey {
         home_ino: netns.id()?.1,
@@ -64,7 +67,8 @@ pub fn survey(request: &UplinkRequest, startup: &Startup) -> Result<Survey, Erro
         kept,
         usage: usage_of(&netns, name)?,
         refusals,
-        pci,
+        ways,
+        rdma,
         linux,
     })
 }
@@ -102,8 +106,23 @@ fn parking_has(startup: &Startup, captured: &Captured) -> Result<Option<String>,
     }))
 }
 
-fn pci_ways(captured: &Captured, no_iommu: bool) -> Result<Vec<PciWay>, Error> {
-    let Some(pci) = &captured.pci else { return Ok(Vec::new()) };
+/// VPP cannot share a device with another's XDP program, and where it fails it
+/// takes that one off (plugins/af_xdp/device.c).
+fn xdp_way(link: &LinkFacts) -> Way {
+    let refusals = link.xdp.then(|| {
+        format!(
+            "{} has an XDP program of somebody else's: end whoever put it there, or 'ip link set {} xdp off'",
+            link.name, link.name
+        )
+    });
+    Way { driver: Driver::AfXdp, kernel_driver: None, refusals: refusals.into_iter().collect() }
+}
+
+fn pci_ways(captured: &Captured, no_iommu: bool) -> Result<Vec<Way>, Error> {
+    let Some(pci) = &captured.pci else {
+        let none = format!("{} is not on the PCI bus, so no RDMA device is behind it", captured.link.name);
+        return Ok(vec![Way { driver: Driver::Rdma, kernel_driver: None, refusals: vec![none] }]);
+    };
     let bus = PciBus::new();
     Ok(bus.ways(&bus.facts(&pci.address)?, no_iommu))
 }

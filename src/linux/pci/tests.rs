@@ -324,7 +324,7 @@ fn each_of_vpps_drivers_has_its_way_to_its_own_cards_alone() {
         let way = ways.into_iter().find(|way| way.driver == driver).unwrap();
         (way.kernel_driver, way.refusals.join("\n"))
     };
-    assert_eq!(way(false, Driver::Virtio), (VFIO_PCI.to_owned(), String::new()));
+    assert_eq!(way(false, Driver::Virtio), (Some(VFIO_PCI.to_owned()), String::new()));
     assert!(way(false, Driver::Vmxnet3).1.contains("is no vmxnet3 card"));
     // Bit 33, counted from the left.
     let features = format!("{}1{}", "0".repeat(33), "0".repeat(30));
@@ -333,7 +333,7 @@ fn each_of_vpps_drivers_has_its_way_to_its_own_cards_alone() {
     tree.put(&format!("{}/virtio3/features", Tree::real(CARD)), &"1".repeat(33));
     tree.put(&format!("{}/vendor", Tree::real(CARD)), "0x15ad\n");
     tree.put(&format!("{}/device", Tree::real(CARD)), "0x07b0\n");
-    assert_eq!(way(false, Driver::Vmxnet3), (VFIO_PCI.to_owned(), String::new()));
+    assert_eq!(way(false, Driver::Vmxnet3), (Some(VFIO_PCI.to_owned()), String::new()));
     assert!(way(false, Driver::Virtio).1.contains("is no virtio card"));
 }
 
@@ -342,14 +342,40 @@ fn without_an_iommu_virtio_goes_by_uio_where_vfio_has_no_such_mode() {
     let tree = Tree::new("ways-without");
     let bus = tree.bus();
     let virtio = |no_iommu| {
-        let way = bus.ways(&bus.facts(CARD).unwrap(), no_iommu).remove(0);
+        let ways = bus.ways(&bus.facts(CARD).unwrap(), no_iommu);
+        let way = ways.into_iter().find(|way| way.driver == Driver::Virtio).unwrap();
         (way.kernel_driver, way.refusals.join("\n"))
     };
     assert!(virtio(false).1.contains("'no-iommu'"));
     // VPP would end for want of them.
     assert!(virtio(true).1.contains("has no I/O ports"));
     tree.put(&format!("{}/resource0", Tree::real(CARD)), "");
-    assert_eq!(virtio(true), (UIO_PCI_GENERIC.to_owned(), String::new()));
+    assert_eq!(virtio(true), (Some(UIO_PCI_GENERIC.to_owned()), String::new()));
     tree.put("sys/module/vfio/parameters/enable_unsafe_noiommu_mode", "Y\n");
-    assert_eq!(virtio(true), (VFIO_PCI.to_owned(), String::new()));
+    assert_eq!(virtio(true), (Some(VFIO_PCI.to_owned()), String::new()));
+}
+
+#[test]
+fn rdma_is_for_cards_whose_rdma_device_can_be_opened() {
+    let tree = Tree::new("rdma");
+    let bus = tree.bus();
+    let refused = || {
+        let ways = bus.ways(&bus.facts(CARD).unwrap(), false);
+        let way = ways.into_iter().find(|way| way.driver == Driver::Rdma).unwrap();
+        assert_eq!(way.kernel_driver, None, "the kernel keeps the card");
+        way.refusals.join("\n")
+    };
+    assert!(refused().contains("kernel driver virtio-pci"), "{}", refused());
+    let real = Tree::real(CARD);
+    tree.drive(CARD, Some("mlx5_core"));
+    assert!(refused().contains("mlx5_ib"), "{}", refused());
+    tree.put(&format!("{real}/infiniband/mlx5_3/name"), "");
+    assert_eq!(bus.rdma_device(CARD).as_deref(), Some("mlx5_3"));
+    assert!(refused().contains("ib_uverbs"), "{}", refused());
+    tree.put(&format!("{real}/infiniband_verbs/uverbs0/dev"), "");
+    assert!(refused().contains("ib_uverbs"), "{}", refused());
+    tree.put("dev/infiniband/uverbs0", "");
+    assert_eq!(refused(), "");
+    tree.put("sys/module/ib_core/parameters/netns_mode", "N\n");
+    assert!(refused().contains("netns shared"), "{}", refused());
 }

@@ -8,13 +8,9 @@ use nix::errno::Errno;
 
 use super::{ATTEMPTS, HEADER_LEN, Socket, TIMEOUT_SECONDS, kernels_words};
 use crate::linux::error::Error;
+use crate::linux::message::{Frame, i32_at};
+use crate::linux::rtnl::{NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN};
 use crate::model::RawMessage;
-
-// Types of messages that any family has (linux/netlink.h).
-const NLMSG_NOOP: u16 = 1;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-const NLMSG_OVERRUN: u16 = 4;
 
 /// Most requests in one datagram: their acknowledgements fit into the
 /// socket's default buffer many times over.
@@ -35,34 +31,10 @@ pub(in crate::linux) struct RawRequest {
     pub(in crate::linux) body: Vec<u8>,
 }
 
-/// A message.
-pub(super) struct Frame<'a> {
-    pub(super) kind: u16,
-    flags: u16,
-    sequence: u32,
-    pub(super) body: &'a [u8],
-}
-
-fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..at.checked_add(N)?)?.try_into().ok()
-}
-
-/// The first message, and what follows it.
-pub(super) fn first(bytes: &[u8]) -> Option<(Frame<'_>, &[u8])> {
-    let length = usize::try_from(u32::from_ne_bytes(number(bytes, 0)?)).ok()?;
-    let frame = Frame {
-        kind: u16::from_ne_bytes(number(bytes, 4)?),
-        flags: u16::from_ne_bytes(number(bytes, 6)?),
-        sequence: u32::from_ne_bytes(number(bytes, 8)?),
-        body: bytes.get(HEADER_LEN..length)?,
-    };
-    Some((frame, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
-}
-
 /// What an NLMSG_ERROR or NLMSG_DONE says; `skip` bytes lie between the code
 /// and the extended ack.
-fn outcome(what: &str, body: &[u8], skip: usize) -> Result<(), Error> {
-    let code = number(body, 0).map_or(0, i32::from_ne_bytes);
+pub(in crate::linux) fn outcome(what: &str, body: &[u8], skip: usize) -> Result<(), Error> {
+    let code = i32_at(body, 0).unwrap_or(0);
     if code >= 0 {
         return Ok(());
     }
@@ -70,7 +42,7 @@ fn outcome(what: &str, body: &[u8], skip: usize) -> Result<(), Error> {
     Err(Error::refused(what, Errno::from_raw(code.saturating_neg()), text.as_deref()))
 }
 
-fn emit(out: &mut Vec<u8>, kind: u16, flags: u16, sequence: u32, body: &[u8]) {
+pub(in crate::linux) fn emit(out: &mut Vec<u8>, kind: u16, flags: u16, sequence: u32, body: &[u8]) {
     let length = u32::try_from(HEADER_LEN + body.len()).unwrap_or(u32::MAX);
     out.extend(length.to_ne_bytes());
     out.extend(kind.to_ne_bytes());
@@ -113,7 +85,7 @@ impl Socket {
             let Some(len) = self.next_datagram(what)? else { return Ok(None) };
             let mut rest = self.buffer.get(..len).unwrap_or_default();
             while !rest.is_empty() {
-                let (frame, after) = first(rest).ok_or_else(|| Error::new(what, "malformed answer"))?;
+                let (frame, after) = Frame::first(rest).ok_or_else(|| Error::new(what, "malformed answer"))?;
                 rest = after;
                 if frame.sequence != self.sequence {
                     continue;
@@ -180,7 +152,7 @@ impl Socket {
             let Some(len) = self.next_datagram(what)? else { return Ok(()) };
             let mut rest = self.buffer.get(..len).unwrap_or_default();
             while !rest.is_empty() {
-                let (frame, after) = first(rest).ok_or_else(|| Error::new(what, "malformed answer"))?;
+                let (frame, after) = Frame::first(rest).ok_or_else(|| Error::new(what, "malformed answer"))?;
                 rest = after;
                 let at = usize::try_from(frame.sequence.wrapping_sub(first_sequence)).unwrap_or(usize::MAX);
                 if let (NLMSG_ERROR, Some(slot), Some(request)) = (frame.kind, answers.get_mut(at), requests.get(at)) {

@@ -2,27 +2,17 @@
 //! byte offsets: headers in VPP's buffers have no alignment.
 
 use crate::model::MacAddr;
+pub(crate) use crate::model::frame::{ICMP6, IP6_LEN, array, be16};
 
-/// Length of an Ethernet header without tags, in bytes.
-pub(crate) const ETHERNET_LEN: usize = 14;
-/// Ethertypes (IEEE 802 numbers).
-pub(crate) const ETHERTYPE_ARP: u16 = 0x0806;
-/// As above.
-pub(crate) const ETHERTYPE_IP6: u16 = 0x86dd;
+/// The operation of an ARP packet that asks (RFC 826).
+pub(crate) const ARP_REQUEST: u16 = 1;
+/// The type of an ICMPv6 message that asks for a neighbour (RFC 4861).
+pub(crate) const NEIGHBOR_SOLICITATION: u8 = 135;
 
-/// `N` bytes from `at` on.
-pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..)?.first_chunk().copied()
-}
-
-/// A 16-bit number in network byte order.
-pub(crate) fn be16(bytes: &[u8], at: usize) -> Option<u16> {
-    array(bytes, at).map(u16::from_be_bytes)
-}
-
-/// Write an Ethernet header at the start of `out`.
-pub(crate) fn ethernet(out: &mut [u8], dst: MacAddr, src: MacAddr, ethertype: u16) {
-    for (at, byte) in out.iter_mut().zip(dst.0.into_iter().chain(src.0).chain(ethertype.to_be_bytes())) {
+/// Readdress the frame that begins with `out`: its tags and its ethertype stay,
+/// as an answer wants it.
+pub(crate) fn readdress(out: &mut [u8], dst: MacAddr, src: MacAddr) {
+    for (at, byte) in out.iter_mut().zip(dst.0.into_iter().chain(src.0)) {
         *at = byte;
     }
 }
@@ -32,7 +22,15 @@ pub(crate) fn ethernet(out: &mut [u8], dst: MacAddr, src: MacAddr, ethertype: u1
 /// to compute; over a right packet the result is zero.
 pub(crate) fn checksum6(src: [u8; 16], dst: [u8; 16], next_header: u8, body: &[u8]) -> u16 {
     let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
-    let sum = sum16(&src) + sum16(&dst) + sum16(&length.to_be_bytes()) + u32::from(next_header) + sum16(body);
+    folded(sum16(&src) + sum16(&dst) + sum16(&length.to_be_bytes()) + u32::from(next_header) + sum16(body))
+}
+
+/// The same of bytes alone, of an IPv4 header for one.
+pub(crate) fn checksum(bytes: &[u8]) -> u16 {
+    folded(sum16(bytes))
+}
+
+fn folded(sum: u32) -> u16 {
     let folded = (sum & 0xffff) + (sum >> 16);
     let folded = (folded & 0xffff) + (folded >> 16);
     !u16::try_from(folded & 0xffff).unwrap_or(0)
@@ -40,6 +38,17 @@ pub(crate) fn checksum6(src: [u8; 16], dst: [u8; 16], next_header: u8, body: &[u
 
 fn sum16(bytes: &[u8]) -> u32 {
     bytes.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]))).sum()
+}
+
+/// An ARP packet of one with MAC 02:02:02:02:02:02.
+#[cfg(test)]
+pub(crate) fn arp_of_test(operation: u8, sender: [u8; 4], target: [u8; 4]) -> [u8; 28] {
+    let mut arp = [0; 28];
+    arp[..8].copy_from_slice(&[0, 1, 8, 0, 6, 4, 0, operation]);
+    arp[8..14].copy_from_slice(&[2; 6]);
+    arp[14..18].copy_from_slice(&sender);
+    arp[24..].copy_from_slice(&target);
+    arp
 }
 
 #[cfg(test)]
@@ -59,9 +68,12 @@ mod tests {
     }
 
     #[test]
-    fn reads_beyond_the_end_are_none() {
-        assert_eq!(be16(&[1, 2], 1), None);
-        assert_eq!(be16(&[1, 2], 0), Some(0x0102));
-        assert_eq!(array::<4>(&[1, 2], 9), None);
+    fn an_answer_keeps_the_tags_of_the_question() {
+        let mut frame = [0; 20];
+        frame[12..].copy_from_slice(&[0x81, 0, 0, 7, 8, 6, 1, 2]);
+        readdress(&mut frame, MacAddr([1; 6]), MacAddr([2; 6]));
+        assert_eq!(frame[..6], [1; 6]);
+        assert_eq!(frame[6..12], [2; 6]);
+        assert_eq!(frame[12..], [0x81, 0, 0, 7, 8, 6, 1, 2]);
     }
 }

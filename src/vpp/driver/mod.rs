@@ -170,6 +170,24 @@ pub fn delete(barrier: &Barrier<'_>, sw_if_index: u32) -> bool {
     true
 }
 
+mod raw {
+    nix::ioctl_write_ptr_bad!(tun_set_carrier, nix::libc::TUNSETCARRIER, nix::libc::c_int);
+}
+
+/// Give the host's device of this driver carrier, or take it
+/// (`TUNSETCARRIER`). A device that is down refuses.
+pub fn set_carrier(barrier: &Barrier<'_>, sw_if_index: u32, up: bool) -> Result<(), String> {
+    let carrier = nix::libc::c_int::from(up);
+    INSTANCES.write(barrier, |all| {
+        let instance = all.iter().flatten().find(|instance| instance.sw_if_index == sw_if_index);
+        let fd = &instance.ok_or("it is not a tap of ours")?.fd;
+        // SAFETY: the file is open as long as the instance; the kernel reads
+        // one int, which lives on this stack.
+        let set = unsafe { raw::tun_set_carrier(fd.as_raw_fd(), &raw const carrier) };
+        set.map(drop).map_err(|error| format!("the carrier of the host's device cannot be set: {error}"))
+    })
+}
+
 unsafe extern "C" fn admin(instance: u32, up: i32) {
     let _ = guard(|| {
         // SAFETY: VPP sets states on its main thread; the barrier below is

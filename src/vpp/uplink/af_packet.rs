@@ -9,6 +9,9 @@
 //! [`crate::vpp::namespace`].
 
 use std::ffi::CStr;
+use std::os::fd::AsRawFd;
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use super::Created;
 use crate::model::{IfName, MacAddr};
@@ -54,6 +57,32 @@ pub fn create(barrier: &Barrier<'_>, device: &IfName, mac: MacAddr) -> Result<Cr
         return Err(reason);
     }
     Ok(Created { sw_if_index, name })
+}
+
+mod raw {
+    nix::ioctl_write_ptr_bad!(set_mtu, nix::libc::SIOCSIFMTU, nix::libc::ifreq);
+}
+
+/// The MTU of the netdev under VPP's interface of that name, in bytes. VPP's
+/// own way adds the frame's overhead, twice (af_packet.c,
+/// af_packet_eth_set_max_frame_size).
+pub fn set_netdev_mtu(_barrier: &Barrier<'_>, name: &str, mtu: u32) -> Result<(), String> {
+    let device: IfName = name
+        .strip_prefix("host-")
+        .and_then(|device| device.parse().ok())
+        .ok_or_else(|| format!("the name {name} does not tell the netdev's"))?;
+    let fail = |error: nix::Error| format!("MTU {mtu} of {device}: {error}");
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).map_err(fail)?;
+    let mut name = [0; nix::libc::IFNAMSIZ];
+    for (to, from) in name.iter_mut().zip(device.as_str().bytes()) {
+        *to = nix::libc::c_char::from_ne_bytes([from]);
+    }
+    let ifr_mtu = i32::try_from(mtu).map_err(|_| fail(nix::Error::EINVAL))?;
+    let request =
+        nix::libc::ifreq { ifr_name: name, ifr_ifru: nix::libc::__c_anonymous_ifr_ifru { ifru_mtu: ifr_mtu } };
+    // SAFETY: the socket is open; the kernel reads one ifreq, which lives on
+    // this stack.
+    unsafe { raw::set_mtu(socket.as_raw_fd(), &raw const request) }.map(drop).map_err(fail)
 }
 
 /// Delete what [`create`] made.

@@ -111,7 +111,20 @@ impl Vfio {
         if physical { map_physical(barrier) } else { Ok(()) }
     }
 
-    fn count(&mut self) {
+    /// Number of the card's IOMMU group.
+    pub fn group(&self) -> i32 {
+        self.group
+    }
+
+    /// Whether somebody else has the card open beside us.
+    pub fn is_shared(&self) -> bool {
+        // SAFETY: on the main thread, as whoever has a `Vfio` is; reads only.
+        unsafe { sys::hns_vfio_users(self.group) - self.before > 1 }
+    }
+
+    /// Look how often the group is open now: for the card, as long as nobody
+    /// takes another one of the group. VPP's drivers never count down.
+    pub fn count(&mut self) {
         // SAFETY: on the main thread, as whoever has the barrier is; reads only.
         self.users = unsafe { sys::hns_vfio_users(self.group) } - self.before;
     }

@@ -49,6 +49,8 @@ impl Cli {
         match self.stream.read(&mut chunk) {
             Ok(0) => bail!("VPP closed the connection"),
             Ok(n) => into.extend_from_slice(chunk.get(..n).unwrap_or_default()),
+            // A machine that was stopped for a while goes on so.
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                 bail!("no answer in time")
             }
@@ -70,13 +72,23 @@ impl Cli {
         (|| {
             // In one piece: VPP takes whatever it reads at once for a command.
             self.stream.write_all(format!("{command}\n").as_bytes())?;
-            while answer.last() != Some(&0) {
+            while !is_whole(&answer) {
                 self.read_some(&mut answer, deadline)?;
             }
             Ok::<(), anyhow::Error>(())
         })()
         .with_context(|| format!("VPP command '{command}', so far: {}", String::from_utf8_lossy(&answer)))?;
         Ok(clean(&answer))
+    }
+}
+
+/// Whether the NUL after a command's output has come. Some output has one within
+/// (the name in `show hardware-interfaces` of an af_xdp interface), and may be read
+/// up to there; but `vlib_cli_output` ends all of it with a line's end.
+fn is_whole(answer: &[u8]) -> bool {
+    answer.last() == Some(&0) && {
+        let text = clean(answer);
+        text.is_empty() || text.ends_with('\n')
     }
 }
 
@@ -108,5 +120,15 @@ mod tests {
     fn what_is_not_text_is_taken_out() {
         let raw = [&[IAC, 253, 31, IAC, SB, 31, 1, IAC, SE][..], b"one\r\ntwo\r\n\0"].concat();
         assert_eq!(clean(&raw), "one\ntwo\n");
+    }
+
+    #[test]
+    fn a_nul_within_the_output_is_not_its_end() {
+        for whole in [&b"\0"[..], b"one\r\n\0", b"netdev eth0\0\r\n  flags: up\r\n\0", &[IAC, 253, 31, 0]] {
+            assert!(is_whole(whole), "{whole:?}");
+        }
+        for part in [&b""[..], b"one\r\n", b"netdev eth0\0", b"netdev eth0\0\r\n"] {
+            assert!(!is_whole(part), "{part:?}");
+        }
     }
 }

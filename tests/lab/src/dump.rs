@@ -60,7 +60,7 @@ impl Dump {
     }
 }
 
-/// The         .map(still)s that differ, each with the nearest unindented line above it.
+/// The lines that differ, each with the nearest unindented line above it.
 pub fn diff(old: &str, new: &str) -> String {
     let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
     // The longest common run of lines; the texts are small.
@@ -136,7 +136,7 @@ fn vpp(vpp: &Vpp) -> Result<BTreeMap<String, String>> {
 }
 
 /// What VPP is asked, and how the answer is made comparable.
-const COMMANDS: [(&str, How); 20] = [
+const COMMANDS: [(&str, How); 21] = [
     ("show interface", How::Columns(4)),
     ("show interface address", How::Plain),
     ("show interface rx-placement", How::Plain),
@@ -151,6 +151,7 @@ const COMMANDS: [(&str, How); 20] = [
     ("show ip6 punt redirect", How::Fib),
     ("show ip local", How::Plain),
     ("show ip6 local", How::Plain),
+    ("show ip6 hbh", How::Plain),
     ("show arp proxy", How::Plain),
     ("show udp punt", How::Plain),
     ("show tcp punt", How::Plain),

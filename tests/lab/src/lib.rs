@@ -27,18 +27,31 @@
 //! | [`traffic`] | ping, TCP, UDP by the kernel's own sockets |
 //! | [`wire`] | raw frames: capture, injection, building |
 //! | [`counters`] | the kernel's own counters |
+//! | [`api`] | VPP's binary API, for reading by the million |
+//! | [`rtnl`] | the kernel's routes by the million |
+//! | [`reference`] | what VPP must have for what the kernel has |
+//! | [`daemons`] | FRR and BIRD |
+//! | [`programs`] | programs of a distribution, each machine with its own /run |
+//! | [`table`] | a full table's worth of routes |
 //! | [`checks`] | several findings of one test |
 
+pub mod api;
 pub mod checks;
 pub mod cleanup;
 pub mod cli;
 pub mod counters;
+pub mod daemons;
 pub mod dump;
+pub mod frames;
 pub mod linux_view;
 pub mod machine;
 pub mod netns;
 pub mod process;
+pub mod programs;
+pub mod reference;
+pub mod rtnl;
 pub mod session;
+pub mod table;
 pub mod time;
 pub mod topology;
 pub mod traffic;

@@ -226,6 +226,9 @@ impl Machine {
                 if !link["ifname"].as_str().is_some_and(|name| name.starts_with("eth") || name.starts_with("pod")) {
                     continue;
                 }
+                // A VLAN's is worked out a moment after it is made (linkwatch).
+                let is_vlan = link["ifname"].as_str().is_some_and(|name| name.contains('.'));
+                ensure!(!is_vlan || link["operstate"] != "UNKNOWN", "its state is not known yet: {link}");
                 let addresses = link["addr_info"].as_array().context("no addresses")?;
                 ensure!(addresses.iter().any(|address| address["scope"] == "link"), "no link-local address: {link}");
                 for address in addresses {
@@ -265,11 +268,6 @@ impl Machine {
     /// The last VPP that was started.
     pub fn vpp(&self) -> Result<Arc<Vpp>> {
         self.vpp.lock().unwrap_or_else(PoisonError::into_inner).clone().context("no VPP was started")
-    }
-
-    /// What VPP is to take at its next start.
-    pub fn set_stanza(&self, stanza: &str) {
-        stanza.clone_into(&mut self.options().stanza);
     }
 
     /// Where VPP keeps its journals.

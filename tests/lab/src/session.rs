@@ -164,6 +164,8 @@ fn read(mut stream: &TcpStream, end: &End, stop: &AtomicBool) {
             Ok(0) => return end.fail("the other end closed".to_owned()),
             Ok(count) => count,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
+            // The other end has closed, with data that it has not read.
+            Err(_) if stop.load(Ordering::Relaxed) => return,
             Err(error) => return end.fail(format!("receive: {error}")),
         };
         let wrong = buffer.iter().take(count).zip(place..).find(|(byte, at)| **byte != byte_at(*at));

@@ -9,7 +9,7 @@ use nix::ifaddrs::getifaddrs;
 use nix::net::if_::if_nametoindex;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, sendto, socket,
+    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recvfrom, sendto, socket,
 };
 use std::os::fd::AsFd as _;
 
@@ -70,12 +70,19 @@ impl Tap {
     }
 
     fn take(&self) -> Option<Vec<u8>> {
+        self.take_with_way().map(|(frame, _)| frame)
+    }
+
+    /// A frame, and whether it came in.
+    fn take_with_way(&self) -> Option<(Vec<u8>, bool)> {
+        /// `PACKET_OUTGOING` of linux/if_packet.h.
+        const OUTGOING: u8 = 4;
         let mut buffer = vec![0; 70_000];
         loop {
-            match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
-                Ok(n) => {
+            match recvfrom::<LinkAddr>(self.socket.as_raw_fd(), &mut buffer) {
+                Ok((n, from)) => {
                     buffer.truncate(n);
-                    return Some(buffer);
+                    return Some((buffer, from.is_none_or(|from| from.pkttype() != OUTGOING)));
                 }
                 Err(Errno::EINTR) => {}
                 // Nothing there, or the link is gone: nothing to see.
@@ -87,6 +94,19 @@ impl Tap {
     /// All frames seen and not yet taken.
     pub fn drain(&self) -> Vec<Vec<u8>> {
         std::iter::from_fn(|| self.take()).collect()
+    }
+
+    /// Those of them that came in.
+    pub fn drain_incoming(&self) -> Vec<Vec<u8>> {
+        let all = std::iter::from_fn(|| self.take_with_way());
+        all.filter_map(|(frame, is_incoming)| is_incoming.then_some(frame)).collect()
+    }
+
+    /// Wait until a frame is there, at most so long.
+    pub fn wait(&self, timeout: Duration) -> Result<()> {
+        let mut files = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        poll(&mut files, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX))?;
+        Ok(())
     }
 
     /// Wait for a frame that `wanted` accepts.
@@ -103,8 +123,7 @@ impl Tap {
             if Instant::now() >= deadline {
                 bail!("{what}: not seen within {timeout:?}; {others} other frames were");
             }
-            let mut files = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-            poll(&mut files, PollTimeout::try_from(left(deadline)).unwrap_or(PollTimeout::MAX))?;
+            self.wait(left(deadline))?;
         }
     }
 

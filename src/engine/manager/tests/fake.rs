@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::super::*;
+use crate::engine::mirror::Batch;
 use crate::engine::{
     Driver, HelperView, Kept, LinuxStep, Origin, Output, Prospects, SubmitError, Survey, UplinkFacts, VppStep,
 };
@@ -40,6 +41,7 @@ impl World {
 }
 
 #[derive(Default)]
+#[allow(clippy::struct_excessive_bools, reason = "what is to go wrong, each by itself")]
 pub(super) struct FakeVpp {
     pub(super) world: Rc<World>,
     /// The interfaces that can be uplinks.
@@ -61,6 +63,9 @@ pub(super) struct FakeVpp {
     pub(super) prospect_refusals: Vec<String>,
     /// The interfaces made on taken devices.
     pub(super) made: BTreeMap<UplinkId, u32>,
+    /// Steps that take their time, each way, until [`FakeVpp::ready`].
+    pub(super) slow: HashSet<VppStep>,
+    pub(super) ready: bool,
     next_tap: u32,
 }
 
@@ -69,33 +74,13 @@ fn blow(text: &str) {
     resume_unwind(Box::new(text.to_owned()));
 }
 
-impl Dataplane for FakeVpp {
-    fn inspect(&mut self, sw_if_index: u32, others: &[Arc<Plan>]) -> Result<UplinkFacts, String> {
-        if self.panic_inspect {
-            blow("inspect");
-        }
-        self.others = others.iter().map(|plan| plan.id).collect();
-        self.interfaces.get(&sw_if_index).cloned().ok_or(format!("no interface {sw_if_index}"))
+impl FakeVpp {
+    /// Whether a step ends within the call.
+    fn in_time(&self, step: VppStep) -> bool {
+        self.ready || !self.slow.contains(&step)
     }
 
-    fn prospects(&mut self) -> Prospects {
-        Prospects {
-            drivers: Driver::ALL.to_vec(),
-            pci_refusals: Vec::new(),
-            tap_plugin: true,
-            refusals: self.prospect_refusals.clone(),
-        }
-    }
-
-    fn interface(&self, id: UplinkId) -> Option<(u32, String)> {
-        self.made.get(&id).map(|index| (*index, format!("made{index}")))
-    }
-
-    fn accept(&mut self, _: &Plan, output: Output) {
-        self.accepted.push(output);
-    }
-
-    fn apply(&mut self, plan: &Plan, step: VppStep) -> Result<(), String> {
+    fn apply_now(&mut self, plan: &Plan, step: VppStep) -> Result<(), String> {
         let entry = (plan.id, Step::Vpp(step));
         assert!(!self.world.in_place.borrow().contains(&entry), "{step:?} is applied twice");
         if self.fail_apply.contains(&step) {
@@ -104,7 +89,8 @@ impl Dataplane for FakeVpp {
         self.world.in_place.borrow_mut().push(entry);
         match step {
             VppStep::Uplink => {
-                let index = if plan.origin() == Origin::Taken { 50 + plan.id.0 } else { plan.uplink };
+                let index =
+                    if matches!(plan.origin(), Origin::Taken | Origin::Child) { 50 + plan.id.0 } else { plan.uplink };
                 self.made.insert(plan.id, index);
             }
             VppStep::Unnumbered if plan.takeover.is_some() => {
@@ -126,7 +112,7 @@ impl Dataplane for FakeVpp {
         Ok(())
     }
 
-    fn undo(&mut self, plan: &Plan, step: VppStep) -> Result<(), String> {
+    fn undo_now(&mut self, plan: &Plan, step: VppStep) -> Result<(), String> {
         if self.panic_undo.contains(&step) {
             blow("in undo");
         }
@@ -142,6 +128,45 @@ impl Dataplane for FakeVpp {
         }
         Ok(())
     }
+}
+
+impl Dataplane for FakeVpp {
+    fn inspect(&mut self, sw_if_index: u32, others: &[Arc<Plan>]) -> Result<UplinkFacts, String> {
+        if self.panic_inspect {
+            blow("inspect");
+        }
+        self.others = others.iter().map(|plan| plan.id).collect();
+        self.interfaces.get(&sw_if_index).cloned().ok_or(format!("no interface {sw_if_index}"))
+    }
+
+    fn prospects(&mut self, _: Option<&str>) -> Prospects {
+        Prospects {
+            drivers: Driver::ALL.to_vec(),
+            tap_plugin: true,
+            refusals: self.prospect_refusals.clone(),
+            ..Prospects::default()
+        }
+    }
+
+    fn route_sources(&self) -> Vec<String> {
+        ["interface", "API", "CLI"].map(str::to_owned).to_vec()
+    }
+
+    fn interface(&self, id: UplinkId) -> Option<(u32, String)> {
+        self.made.get(&id).map(|index| (*index, format!("made{index}")))
+    }
+
+    fn accept(&mut self, _: &Plan, output: Output) {
+        self.accepted.push(output);
+    }
+
+    fn apply(&mut self, plan: &Plan, step: VppStep) -> Done {
+        self.in_time(step).then(|| self.apply_now(plan, step))
+    }
+
+    fn undo(&mut self, plan: &Plan, step: VppStep) -> Done {
+        self.in_time(step).then(|| self.undo_now(plan, step))
+    }
 
     fn take_default_punt(&mut self, plan: &Plan) -> Result<(), String> {
         assert!(plan.default_punt);
@@ -155,6 +180,8 @@ impl Dataplane for FakeVpp {
         self.default = Some(plan.id);
         Ok(())
     }
+
+    fn mirror(&mut self, _: Batch) {}
 
     fn tap(&self, id: UplinkId) -> Option<TapView> {
         let sw_if_index = *self.taps.get(&id)?;
@@ -172,6 +199,8 @@ impl Dataplane for FakeVpp {
 pub(super) struct FakeKernel {
     pub(super) world: Rc<World>,
     pub(super) queue: VecDeque<Command>,
+    /// Cards that were brought home, which VPP's dpdk plugin did not take.
+    pub(super) given_up: Vec<IfName>,
     pub(super) refuse: Option<SubmitError>,
     pub(super) fail_apply: HashSet<LinuxStep>,
     pub(super) fail_undo: HashSet<LinuxStep>,
@@ -222,7 +251,11 @@ impl FakeKernel {
                 let result = if self.fail_apply.contains(&step) {
                     Err(format!("Linux refuses {step:?}"))
                 } else {
-                    self.world.in_place.borrow_mut().push((uplink, Step::Linux(step)));
+                    // The mirror is begun anew when the helper thread died.
+                    let entry = (uplink, Step::Linux(step));
+                    if step != LinuxStep::Mirror || !self.world.in_place.borrow().contains(&entry) {
+                        self.world.in_place.borrow_mut().push(entry);
+                    }
                     Ok(match step {
                         LinuxStep::Namespaces => Output::Staging(PathBuf::from("/staging")),
                         _ => Output::None,
@@ -240,11 +273,21 @@ impl FakeKernel {
                 };
                 Some(Report::Undone { uplink, step, result })
             }
+            Command::GiveUp { request, .. } => {
+                self.given_up.push(request.linux_if);
+                None
+            }
             Command::Forget { uplink } => {
                 self.forgotten.insert(uplink);
                 None
             }
-            Command::Stop => None,
+            Command::Audit { client, .. } => Some(Report::Audited { client, found: Ok(0) }),
+            Command::Mirrors { client, .. } => Some(Report::Mirrors { client, found: Vec::new() }),
+            Command::BatchDone(_)
+            | Command::Changed { .. }
+            | Command::Groups
+            | Command::Exported(_)
+            | Command::Stop => None,
         }
     }
 

@@ -30,6 +30,7 @@ pub(super) fn facts(sw_if_index: u32) -> UplinkFacts {
         (format!("host-{device}"), Some(device.parse().unwrap()))
     };
     UplinkFacts {
+        route_sources: Vec::new(),
         sw_if_index,
         name,
         linux_name,

@@ -59,7 +59,7 @@ fn a_helper_that_dies_over_an_undo_has_it_retried() {
     lab.report(died);
     lab.pump();
     let told = lab.answer(client).unwrap_err();
-    assert_eq!(told, "undo of linux-verify failed: the helper thread died: out of memory, it is retried");
+    assert_eq!(told, "undo of linux-mirror failed: the helper thread died: out of memory, it is retried");
     lab.tick();
     assert!(lab.view(1).is_none());
     lab.assert_clean();

@@ -173,3 +173,28 @@ fn what_was_kept_for_an_interface_of_vpps_is_used_in_place_of_what_vpp_has() {
     assert_eq!(lab.undone(), steps.into_iter().rev().collect::<Vec<_>>());
     lab.assert_clean();
 }
+
+#[test]
+fn what_dpdk_was_to_make_is_enabled_or_shown_or_brought_home() {
+    let mut lab = lab();
+    // The interface is there, and refused.
+    lab.vpp.interfaces.get_mut(&1).unwrap().refusals.push("no room".to_owned());
+    lab.call(|manager, hands| manager.enable_at_start(hands, Lab::request(1), name()));
+    lab.pump();
+    let not = &lab.all().not_taken[0];
+    assert!(not.linux_interface == "enp1s0" && not.reason.contains("no room"), "{not:?}");
+    // Nobody waits for that answer.
+    assert_eq!(lab.manager.completed(), None);
+    // It is not there.
+    let request = UplinkRequest { driver: DriverChoice::Dpdk, ..request() };
+    lab.call(|manager, hands| manager.give_up(hands, &request, "dpdk has made none".to_owned()));
+    lab.pump();
+    assert_eq!(lab.kernel.given_up, [name()]);
+    assert!(lab.all().not_taken[1].reason.contains("has made none"));
+    // It is there.
+    lab.vpp.interfaces.get_mut(&1).unwrap().refusals.clear();
+    lab.call(|manager, hands| manager.enable_at_start(hands, Lab::request(1), name()));
+    lab.pump();
+    assert_eq!(lab.state(1), Some("enabled"));
+    assert_eq!(lab.manager.completed(), None);
+}

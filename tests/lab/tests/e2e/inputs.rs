@@ -6,7 +6,7 @@ use hostnet_lab::dump::Dump;
 use hostnet_lab::topology::{Lab, Options, addr};
 use libtest_mimic::Trial;
 
-use crate::support::{Backend, clean_scenario, enable_all, enable_command, options, scenario};
+use crate::support::{Backend, clean_scenario, enable_all, enable_command, mirrored, options, scenario};
 
 pub(crate) fn tests() -> Vec<Trial> {
     let mut tests = vec![
@@ -123,6 +123,8 @@ fn wrong_linux(lab: &Lab) -> Result<()> {
 
 fn already(lab: &Lab) -> Result<()> {
     enable_all(lab)?;
+    // What it brings meanwhile is no change by the refused command.
+    mirrored(lab)?;
     refused(lab, &[(enable_command(lab, "host-eth0", "host-if other0"), &["host-eth0", "already"])])
 }
 

@@ -11,7 +11,9 @@ use hostnet_lab::topology::{Lab, Options, addr};
 use hostnet_lab::traffic::ping;
 use libtest_mimic::Trial;
 
-use crate::support::{clean_scenario, cluster, disable, enable, enable_all, enable_command, options, scenario};
+use crate::support::{
+    clean_scenario, cluster, disable, enable, enable_all, enable_command, mirrored, options, scenario,
+};
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
@@ -26,6 +28,7 @@ pub(crate) fn tests() -> Vec<Trial> {
 fn disable_leaves_nothing(lab: &Lab) -> Result<()> {
     let before = Dump::of(lab)?;
     enable_all(lab)?;
+    mirrored(lab)?;
     let enabled = Dump::of(lab)?;
     ensure!(enabled.same_as(&before).is_err(), "the dumps do not see an enabled uplink");
     // With traffic, so that what grows by use would be seen too.
@@ -36,6 +39,7 @@ fn disable_leaves_nothing(lab: &Lab) -> Result<()> {
     // And it can be done again.
     enable_all(lab)?;
     ping(&lab.peer, addr::HOST4)?;
+    mirrored(lab)?;
     // VPP's tap shows how far its rings have turned.
     let tap = "vpp show tap";
     Dump::of(lab)?.without(tap).same_as(&enabled.without(tap)).context("the second time")?;

@@ -128,14 +128,14 @@ fn obeyed(lab: &Lab) -> Result<()> {
 /// The tap's part of a packet trace names the interface and the packet.
 fn trace(lab: &Lab) -> Result<()> {
     let tap = tap_of(&enable_all(lab)?)?;
-    for node in ["af-packet-input", "hostnet-tap-input", "virtio-input"] {
+    for node in ["af-packet-input", "hostnet-tap-input", "tap-input"] {
         // Only the running backend has its node; VPP refuses the other.
         let _ = lab.vpp.ctl(&format!("trace add {node} 20"))?;
     }
     hostnet_lab::traffic::ping(&lab.peer, addr::HOST4)?;
     let said = lab.vpp.ctl("show trace max 100")?;
     let mut checks = Checks::new();
-    for word in [tap.as_str(), addr::HOST4, "ip4-punt-redirect"] {
+    for word in [tap.as_str(), addr::HOST4, "hostnet-punt", "as it came to its host"] {
         checks.that(&format!("the trace has '{word}'"), said.contains(word), &said);
     }
     checks.finish()

@@ -4,6 +4,7 @@
 //! promise that they prove; `HOSTNET_TAP` chooses the backend.
 
 mod cards;
+mod children;
 mod faults;
 mod harness;
 mod inputs;
@@ -11,12 +12,31 @@ mod kinds;
 mod leaving;
 mod loading;
 mod looks;
+mod mirror_bgp;
+mod mirror_cases;
+mod mirror_export;
+mod mirror_linux_cp;
+mod mirror_support;
+mod mirror_table;
+mod mirror_walk;
 mod monitor;
 mod panics;
+mod plain_card;
+mod plain_card_dhcp;
+mod plain_card_elsewhere;
+mod plain_card_frames;
+mod plain_card_groups;
+mod plain_card_paths;
+mod plain_card_police;
+mod plain_card_programs;
+mod plain_card_routing;
+mod plain_card_services;
+mod plain_card_vpp;
 mod pods;
 mod resolution;
 mod support;
 mod takeover;
+mod takeover_drivers;
 mod takeover_faults;
 mod takeover_kills;
 mod takeover_odd;
@@ -32,7 +52,7 @@ use support::Backend;
 
 /// Tests that have nothing to do with the backend, or are to be run natively
 /// only: the run with the builtin backend has them.
-const ONCE: [&str; 23] = [
+const ONCE: [&str; 38] = [
     "lab_",
     "load_another_version",
     "load_with_0_workers_without",
@@ -48,6 +68,10 @@ const ONCE: [&str; 23] = [
     "t01_two_uplinks",
     "t01_routes_of_each",
     "t01_dry_run",
+    "t01_af_xdp",
+    "t01_rdma",
+    "t01_plugins_that",
+    "t01_dpdk",
     "t01_a_device_of_the_same_number",
     "t01_refusals",
     "t01_a_wrong_stanza",
@@ -56,6 +80,17 @@ const ONCE: [&str; 23] = [
     "t01_pods",
     "t05_",
     "t06_",
+    "n01_",
+    "n02_",
+    "n03_",
+    "n05_",
+    "n06_",
+    "r07_a_bulk",
+    "r07_a_flood",
+    "r07_floods_with_workers",
+    "r07_forwarding",
+    "r08_wrong_words",
+    "r08_the_stanza",
 ];
 
 fn main() -> anyhow::Result<()> {
@@ -82,7 +117,25 @@ fn main() -> anyhow::Result<()> {
         takeover_faults::tests(),
         takeover_session::tests(),
         takeover_odd::tests(),
+        mirror_walk::tests(),
+        mirror_cases::tests(),
+        mirror_export::tests(),
+        mirror_linux_cp::tests(),
+        mirror_bgp::tests(),
+        mirror_table::tests(),
         cards::tests(),
+        children::tests(),
+        takeover_drivers::tests(),
+        plain_card::tests(),
+        plain_card_programs::tests(),
+        plain_card_routing::tests(),
+        plain_card_services::tests(),
+        plain_card_dhcp::tests(),
+        plain_card_paths::tests(),
+        plain_card_groups::tests(),
+        plain_card_vpp::tests(),
+        plain_card_elsewhere::tests(),
+        plain_card_police::tests(),
     ];
     let mut tests: Vec<Trial> = tests.into_iter().flatten().collect();
     if Backend::of_this_run() == Backend::Vhost {

@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use hostnet_lab::time::{secs, until};
 use hostnet_lab::topology::{Lab, Options, addr};
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
@@ -283,6 +284,17 @@ pub(crate) fn enable(lab: &Lab, uplink: &str, more: &str) -> Result<Value> {
 /// Enable the first uplink with the cluster's networks.
 pub(crate) fn enable_all(lab: &Lab) -> Result<Value> {
     enable(lab, "host-eth0", &cluster())
+}
+
+/// Until every mirror has brought to VPP what the kernel has: that goes on after
+/// `hostnet enable` has answered.
+pub(crate) fn mirrored(lab: &Lab) -> Result<()> {
+    until("the mirrors are settled", secs(10), || {
+        let text = lab.vpp.ctl("show hostnet mirror json")?;
+        let mirrors: Vec<Value> = serde_json::from_str(&text).with_context(|| text)?;
+        ensure!(mirrors.iter().all(|mirror| mirror["settled"] == true), "{mirrors:#?}");
+        Ok(Some(()))
+    })
 }
 
 /// Disable it and see that it is gone.

@@ -80,6 +80,7 @@ fn report(machine: &Machine) -> String {
     if let Ok(vpp) = machine.vpp() {
         for command in [
             "show hostnet verbose",
+            "show hostnet mirror",
             "show hostnet journal",
             "show interface",
             "show interface address",

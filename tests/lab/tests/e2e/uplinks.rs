@@ -148,6 +148,12 @@ fn device_deleted(lab: &Lab) -> Result<()> {
 
 /// Off and on once more: whatever is left of the old must not be in the way.
 fn again(lab: &Lab) -> Result<()> {
+    // What has lost its tap is being taken back already.
+    until("nothing is under way", secs(10), || {
+        let shown = shown(lab, "host-eth0")?;
+        ensure!(shown.as_ref().is_none_or(|shown| shown["state"] != "disabling"), "{shown:#?}");
+        Ok(Some(()))
+    })?;
     if shown(lab, "host-eth0")?.is_some() {
         disable(lab, "host-eth0")?;
     }

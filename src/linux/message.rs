@@ -1,12 +1,40 @@
-//! Message bodies byte by byte: attributes in, attributes out. Pure.
+//! Messages byte by byte: frames and attributes in, attributes out. Pure.
 
 use std::net::IpAddr;
+
+use super::rtnl::{NLMSG_HDR, RTNEXTHOP};
 
 /// The flags in an attribute's type (linux/netlink.h): NLA_F_NESTED and
 /// NLA_F_NET_BYTEORDER.
 const KIND_MASK: u16 = 0x3fff;
 /// Length of an attribute's header (struct nlattr), in bytes.
 const HEADER_LEN: usize = 4;
+
+/// A message in its frame.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame<'a> {
+    /// Its type (`RTM_*`, `NLMSG_*`).
+    pub(super) kind: u16,
+    pub(super) flags: u16,
+    pub(super) sequence: u32,
+    /// The fixed part and the attributes.
+    pub(super) body: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// The first message of a datagram, and what follows it; `None` when it is
+    /// malformed.
+    pub(super) fn first(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let length = usize::try_from(u32_at(bytes, 0)?).ok()?;
+        let frame = Self {
+            kind: u16_at(bytes, 4)?,
+            flags: u16_at(bytes, 6)?,
+            sequence: u32_at(bytes, 8)?,
+            body: bytes.get(NLMSG_HDR..length)?,
+        };
+        Some((frame, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
+    }
+}
 
 /// An attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +69,11 @@ impl<'a> Attr<'a> {
     pub(super) fn addr(&self) -> Option<IpAddr> {
         addr(self.value)
     }
+
+    /// The address in an attribute VIA: its family comes first (struct rtvia).
+    pub(super) fn via(&self) -> Option<IpAddr> {
+        addr(self.value.get(2..)?)
+    }
 }
 
 /// An address of either family by its length.
@@ -66,6 +99,33 @@ impl<'a> Iterator for Attrs<'a> {
     }
 }
 
+/// One way of a multipath route (struct rtnexthop).
+#[derive(Debug, Clone)]
+pub(super) struct Way<'a> {
+    pub(super) flags: u8,
+    /// The weight less one.
+    pub(super) hops: u8,
+    pub(super) index: u32,
+    pub(super) attrs: Attrs<'a>,
+}
+
+/// The ways of an attribute MULTIPATH; ends at the first that is malformed.
+#[derive(Debug, Clone)]
+pub(super) struct Ways<'a>(pub(super) &'a [u8]);
+
+impl<'a> Iterator for Ways<'a> {
+    type Item = Way<'a>;
+
+    fn next(&mut self) -> Option<Way<'a>> {
+        let length = usize::from(u16_at(self.0, 0)?);
+        let this = self.0.get(..length)?;
+        let way =
+            Way { flags: u8_at(this, 2), hops: u8_at(this, 3), index: u32_at(this, 4)?, attrs: attrs(this, RTNEXTHOP) };
+        self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(way)
+    }
+}
+
 /// The attributes behind a fixed part of so many bytes.
 pub(super) fn attrs(body: &[u8], fixed: usize) -> Attrs<'_> {
     Attrs(body.get(fixed..).unwrap_or_default())
@@ -81,6 +141,10 @@ pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
 
 pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes)
+}
+
+pub(super) fn i32_at(bytes: &[u8], at: usize) -> Option<i32> {
+    u32_at(bytes, at).map(u32::cast_signed)
 }
 
 /// Overwrite bytes; what is not there stays so.
@@ -142,6 +206,15 @@ mod tests {
     fn malformed_attributes_end_the_walk() {
         for bytes in [&[0, 0, 1, 0][..], &[3, 0, 1, 0], &[9, 0, 1, 0, 1], &[4]] {
             assert_eq!(Attrs(bytes).count(), 0, "{bytes:?}");
+        }
+        for bytes in [&[0; 8][..], &[7, 0, 0, 0, 1, 0, 0, 0], &[9, 0, 0, 0, 1, 0, 0, 0], &[8, 0, 0, 0, 1]] {
+            assert_eq!(Ways(bytes).count(), 0, "{bytes:?}");
+        }
+        assert_eq!(Ways(&[8, 0, 0, 2, 1, 0, 0, 0, 8]).map(|way| (way.index, way.hops)).collect::<Vec<_>>(), [(1, 2)]);
+        for length in [0_u32, 15, 21, u32::MAX] {
+            let mut bytes = length.to_ne_bytes().to_vec();
+            bytes.resize(20, 0);
+            assert!(Frame::first(&bytes).is_none(), "{length}");
         }
     }
 }

@@ -1,0 +1,382 @@
+//! The frames that a card carries between a host and its link, a class each.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use hostnet_lab::frames::{
+    BROADCAST, FRAGMENT, HOP_BY_HOP, ICMP, ICMP6, IGMP, Ip, OSPF, TCP, UDP, Way, alert6, arp, ethernet, icmp4, icmp6,
+    llc, mac_of, syn, udp,
+};
+use hostnet_lab::wire::Mac;
+
+/// A class: what is sent, and the text in every frame of it.
+pub(crate) struct Class {
+    pub(crate) name: &'static str,
+    pub(crate) mark: String,
+    pub(crate) frames: Vec<Vec<u8>>,
+}
+
+/// The text in the frames of a class, of eight bytes.
+pub(crate) fn mark(number: usize) -> String {
+    format!("q08#{number:03}#")
+}
+
+const IP4: u16 = 0x0800;
+const ARP: u16 = 0x0806;
+const IP6: u16 = 0x86dd;
+const ALL4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
+const SUBNET: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 255);
+const ALL6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+/// Nobody has these.
+const NOBODY4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 99);
+const NOBODY6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x99);
+/// A port that nobody listens on.
+const PORTS: (u16, u16) = (40_001, 40_000);
+
+/// The classes of one direction, as they are collected.
+struct List {
+    way: Way,
+    all: Vec<Class>,
+}
+
+impl List {
+    /// A class of frames, made with its mark.
+    fn add(&mut self, name: &'static str, frames: impl FnOnce(&Way, &[u8]) -> Vec<Vec<u8>>) {
+        let mark = mark(self.all.len());
+        let frames = frames(&self.way, mark.as_bytes());
+        self.all.push(Class { name, mark, frames });
+    }
+
+    fn ip4(
+        &mut self,
+        name: &'static str,
+        dst: Ipv4Addr,
+        ip: &Ip,
+        protocol: u8,
+        body: impl FnOnce(&Way, &[u8]) -> Vec<u8>,
+    ) {
+        self.add(name, |way, mark| {
+            let packet = ip.packet4(way.from4, dst, protocol, &body(way, mark));
+            vec![ethernet(mac_of(dst.into(), way.to), way.from, IP4, &packet)]
+        });
+    }
+
+    fn ip6(&mut self, name: &'static str, dst: Ipv6Addr, ip: &Ip, next: u8, body: impl FnOnce(&Way, &[u8]) -> Vec<u8>) {
+        self.add(name, |way, mark| vec![frame6(way, way.from6, dst, ip, next, &body(way, mark))]);
+    }
+
+    /// A UDP datagram to this address.
+    fn udp(&mut self, name: &'static str, dst: impl Into<IpAddr>, ip: &Ip) {
+        match dst.into() {
+            IpAddr::V4(dst) => {
+                self.ip4(name, dst, ip, UDP, |way, mark| udp(way.from4.into(), dst.into(), PORTS, mark));
+            }
+            IpAddr::V6(dst) => {
+                self.ip6(name, dst, ip, UDP, |way, mark| udp(way.from6.into(), dst.into(), PORTS, mark));
+            }
+        }
+    }
+
+    fn arp(&mut self, name: &'static str, dst: Mac, packet: impl FnOnce(&Way) -> Vec<u8>) {
+        // Behind the packet there is room up to the shortest frame.
+        self.add(name, |way, mark| vec![ethernet(dst, way.from, ARP, &[&packet(way)[..], mark].concat())]);
+    }
+
+    /// An ND message with an option that nobody knows, for the mark.
+    fn nd(&mut self, name: &'static str, src: Ipv6Addr, dst: Ipv6Addr, kind: u8, rest: &[u8]) {
+        self.add(name, |way, mark| {
+            let rest = [rest, &[200, 2, 0, 0, 0, 0], mark, &[0, 0]].concat();
+            vec![frame6(way, src, dst, &Ip::hops(255), ICMP6, &icmp6(src, dst, kind, 0, &rest))]
+        });
+    }
+}
+
+fn frame6(way: &Way, src: Ipv6Addr, dst: Ipv6Addr, ip: &Ip, next: u8, body: &[u8]) -> Vec<u8> {
+    ethernet(mac_of(dst.into(), way.to), way.from, IP6, &ip.packet6(src, dst, next, body))
+}
+
+/// A target with its MAC, as NS, NA and redirects have it.
+fn with_mac(first: [u8; 4], target: Ipv6Addr, option: u8, mac: Mac) -> Vec<u8> {
+    [&first[..], &target.octets(), &[option, 1], &mac].concat()
+}
+
+/// `ff02::1:ff00:0/104` with the address's last three bytes.
+fn solicited(target: Ipv6Addr) -> Ipv6Addr {
+    let [.., a, b, c] = target.octets();
+    let low = u16::from_be_bytes([b, c]);
+    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), low)
+}
+
+/// What a machine on the link sends to the host.
+pub(crate) fn to_host(way: Way) -> Vec<Class> {
+    let mut list = List { way, all: Vec::new() };
+    ip4(&mut list);
+    errors4(&mut list);
+    groups4(&mut list);
+    arp_from_link(&mut list);
+    ip6(&mut list);
+    groups6(&mut list);
+    nd_from_link(&mut list);
+    l2(&mut list);
+    malformed(&mut list);
+    // To an address that is yet to come.
+    let offered = Ipv4Addr::new(192, 0, 2, 98);
+    list.ip4("4 DHCP answer", offered, &Ip::default(), UDP, |way, mark| {
+        udp(way.from4.into(), offered.into(), (67, 68), mark)
+    });
+    list.all
+}
+
+/// What the host sends.
+pub(crate) fn from_host(way: Way) -> Vec<Class> {
+    let mut list = List { way, all: Vec::new() };
+    ip4(&mut list);
+    groups4(&mut list);
+    arp_from_host(&mut list);
+    ip6(&mut list);
+    groups6(&mut list);
+    nd_from_host(&mut list);
+    l2(&mut list);
+    list.all
+}
+
+fn ip4(list: &mut List) {
+    let Way { to4, .. } = list.way;
+    list.udp("4 UDP", to4, &Ip::default());
+    list.ip4("4 TCP", to4, &Ip::default(), TCP, |way, mark| syn(way.from4.into(), to4.into(), PORTS, mark));
+    // Replies to nothing: a request would be answered, with the same mark.
+    list.ip4("4 ICMP echo", to4, &Ip::default(), ICMP, |_, mark| icmp4(0, 0, [1; 4], mark));
+    list.ip4("4 OSPF", to4, &Ip::hops(1), OSPF, |_, mark| mark.to_vec());
+    list.ip4("4 GRE", to4, &Ip::default(), 47, |_, mark| [&[0, 0, 0x88, 0xb5], mark].concat());
+    list.ip4("4 ESP", to4, &Ip::default(), 50, |_, mark| mark.to_vec());
+    list.ip4("4 SCTP", to4, &Ip::default(), 132, |_, mark| [&[0; 12], mark].concat());
+    list.udp("4 TTL 1", to4, &Ip::hops(1));
+    list.udp("4 TTL 255", to4, &Ip::hops(255));
+    list.udp("4 DSCP and ECN", to4, &Ip { class: 0xb9, ..Ip::default() });
+    let record_route = vec![7, 7, 4, 0, 0, 0, 0, 0];
+    list.udp("4 record route", to4, &Ip { options: record_route, ..Ip::default() });
+    list.ip4("4 RSVP, router alert", to4, &Ip { hops: 64, ..Ip::router_alert() }, 46, |_, mark| mark.to_vec());
+    list.add("4 fragments", |way, mark| {
+        let whole = udp(way.from4.into(), to4.into(), PORTS, &mark.repeat(8));
+        let (first, second) = whole.split_at(40);
+        let piece = |fragment, body: &[u8]| {
+            let ip = Ip { fragment, id: 4242, ..Ip::default() };
+            ethernet(way.to, way.from, IP4, &ip.packet4(way.from4, to4, UDP, body))
+        };
+        vec![piece(0x2000, first), piece(5, second)]
+    });
+    list.add("4 UDP without a checksum", |way, mark| {
+        let mut body = udp(way.from4.into(), to4.into(), PORTS, mark);
+        body[6..8].fill(0);
+        vec![ethernet(way.to, way.from, IP4, &Ip::default().packet4(way.from4, to4, UDP, &body))]
+    });
+}
+
+/// Errors about the host's own packets.
+fn errors4(list: &mut List) {
+    let Way { to4, .. } = list.way;
+    for (name, kind, code, four) in [
+        ("4 port unreachable", 3, 3, [0; 4]),
+        ("4 fragmentation needed", 3, 4, [0, 0, 5, 0]),
+        ("4 time exceeded", 11, 0, [0; 4]),
+        ("4 redirect", 5, 1, NOBODY4.octets()),
+    ] {
+        list.ip4(name, to4, &Ip::default(), ICMP, |way, mark| {
+            let about = udp(to4.into(), way.from4.into(), PORTS, mark);
+            icmp4(kind, code, four, &Ip::default().packet4(to4, way.from4, UDP, &about))
+        });
+    }
+}
+
+fn groups4(list: &mut List) {
+    let group = |last| Ipv4Addr::new(224, 0, 0, last);
+    let routed = Ipv4Addr::new(239, 1, 2, 3);
+    // As a DHCP client that has no address yet.
+    list.add("4 limited broadcast", |way, mark| {
+        let (src, dst) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
+        let body = udp(src.into(), dst.into(), (68, 67), mark);
+        vec![ethernet(BROADCAST, way.from, IP4, &Ip::default().packet4(src, dst, UDP, &body))]
+    });
+    list.udp("4 limited broadcast with a source", Ipv4Addr::BROADCAST, &Ip::default());
+    list.udp("4 subnet broadcast", SUBNET, &Ip::default());
+    list.udp("4 224.0.0.1", ALL4, &Ip::hops(1));
+    list.ip4("4 224.0.0.5 OSPF", group(5), &Ip::hops(1), OSPF, |_, mark| mark.to_vec());
+    list.ip4("4 224.0.0.18 VRRP", group(18), &Ip::hops(255), 112, |_, mark| mark.to_vec());
+    list.udp("4 224.0.0.251 mDNS", group(251), &Ip::hops(255));
+    list.udp("4 routed group", routed, &Ip::hops(8));
+    list.ip4("4 IGMP query", ALL4, &Ip::router_alert(), IGMP, |_, mark| icmp4(0x11, 100, [0; 4], mark));
+    list.ip4("4 IGMPv2 report", routed, &Ip::router_alert(), IGMP, |_, mark| icmp4(0x16, 0, routed.octets(), mark));
+    list.ip4("4 IGMPv3 report", group(22), &Ip::router_alert(), IGMP, |_, mark| icmp4(0x22, 0, [0; 4], mark));
+    list.ip4("4 IGMP without options", group(22), &Ip::hops(1), IGMP, |_, mark| icmp4(0x22, 0, [0; 4], mark));
+}
+
+fn arp_from_link(list: &mut List) {
+    let Way { from, to, from4, to4, .. } = list.way;
+    let none = [0; 6];
+    list.arp("ARP request for the host", BROADCAST, |_| arp(1, (from, from4), (none, to4)));
+    list.arp("ARP announcement", BROADCAST, |_| arp(1, (from, from4), (none, from4)));
+    list.arp("ARP reply to all", BROADCAST, |_| arp(2, (from, from4), (BROADCAST, from4)));
+    list.arp("ARP reply to the host", to, |_| arp(2, (from, from4), (to, to4)));
+    list.arp("ARP reply to the host's probe", to, |_| arp(2, (from, NOBODY4), (to, Ipv4Addr::UNSPECIFIED)));
+    list.arp("ARP probe", BROADCAST, |_| arp(1, (from, Ipv4Addr::UNSPECIFIED), (none, NOBODY4)));
+    list.arp("ARP probe for the host's address", BROADCAST, |_| arp(1, (from, Ipv4Addr::UNSPECIFIED), (none, to4)));
+}
+
+fn arp_from_host(list: &mut List) {
+    let Way { from, from4, .. } = list.way;
+    let (none, unspecified) = ([0; 6], Ipv4Addr::UNSPECIFIED);
+    list.arp("ARP request", BROADCAST, |_| arp(1, (from, from4), (none, NOBODY4)));
+    list.arp("ARP announcement", BROADCAST, |_| arp(1, (from, from4), (none, from4)));
+    list.arp("ARP announcement of a virtual address", BROADCAST, |_| arp(1, (from, NOBODY4), (none, NOBODY4)));
+    list.arp("ARP reply to all", BROADCAST, |_| arp(2, (from, from4), (BROADCAST, from4)));
+    list.arp("ARP probe", BROADCAST, |_| arp(1, (from, unspecified), (none, NOBODY4)));
+    list.arp("ARP probe for its own address", BROADCAST, |_| arp(1, (from, unspecified), (none, from4)));
+}
+
+fn ip6(list: &mut List) {
+    let Way { to6, .. } = list.way;
+    list.udp("6 UDP", to6, &Ip::default());
+    list.ip6("6 TCP", to6, &Ip::default(), TCP, |way, mark| syn(way.from6.into(), to6.into(), PORTS, mark));
+    list.ip6("6 ICMP echo", to6, &Ip::default(), ICMP6, |way, mark| {
+        icmp6(way.from6, to6, 129, 0, &[&[1; 4], mark].concat())
+    });
+    list.ip6("6 OSPF", to6, &Ip::hops(1), OSPF, |_, mark| mark.to_vec());
+    list.udp("6 hop limit 1", to6, &Ip::hops(1));
+    list.udp("6 hop limit 255", to6, &Ip::hops(255));
+    list.udp("6 traffic class", to6, &Ip { class: 0xb9, ..Ip::default() });
+    list.ip6("6 destination options", to6, &Ip::default(), 60, |way, mark| {
+        [&[UDP, 0, 1, 4, 0, 0, 0, 0], &udp(way.from6.into(), to6.into(), PORTS, mark)[..]].concat()
+    });
+    list.ip6("6 hop-by-hop options", to6, &Ip::default(), HOP_BY_HOP, |way, mark| {
+        alert6(UDP, &udp(way.from6.into(), to6.into(), PORTS, mark))
+    });
+    list.add("6 fragments", |way, mark| {
+        let whole = udp(way.from6.into(), to6.into(), PORTS, &mark.repeat(8));
+        let (first, second) = whole.split_at(40);
+        let piece = |offset: u8, body: &[u8]| {
+            let body = [&[UDP, 0, 0, offset, 0, 0, 0x12, 0x34], body].concat();
+            frame6(way, way.from6, to6, &Ip::default(), FRAGMENT, &body)
+        };
+        vec![piece(1, first), piece(40, second)]
+    });
+    for (name, kind, code, four) in
+        [("6 port unreachable", 1, 4, [0; 4]), ("6 too big", 2, 0, [0, 0, 5, 0]), ("6 time exceeded", 3, 0, [0; 4])]
+    {
+        list.ip6(name, to6, &Ip::default(), ICMP6, |way, mark| {
+            let about = udp(to6.into(), way.from6.into(), PORTS, mark);
+            let about = Ip::default().packet6(to6, way.from6, UDP, &about);
+            icmp6(way.from6, to6, kind, code, &[&four[..], &about].concat())
+        });
+    }
+}
+
+fn groups6(list: &mut List) {
+    let group = |last| Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, last);
+    let routed = Ipv6Addr::new(0xff0e, 0, 0, 0, 0, 0, 0, 0x1234);
+    list.udp("6 ff02::1", ALL6, &Ip::hops(1));
+    list.ip6("6 ff02::5 OSPF", group(5), &Ip::hops(1), OSPF, |_, mark| mark.to_vec());
+    list.udp("6 ff02::fb mDNS", group(0xfb), &Ip::hops(255));
+    list.udp("6 ff02::1:2 DHCP", Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 2), &Ip::hops(1));
+    list.udp("6 routed group", routed, &Ip::hops(8));
+    for (name, dst, kind) in [
+        ("6 MLD query", ALL6, 130),
+        ("6 MLDv1 report", routed, 131),
+        ("6 MLDv1 report of a link's group", group(0xfb), 131),
+        ("6 MLDv2 report", group(0x16), 143),
+    ] {
+        list.ip6(name, dst, &Ip::hops(1), HOP_BY_HOP, |way, mark| {
+            let rest = [&[0; 4], &routed.octets()[..], mark].concat();
+            alert6(ICMP6, &icmp6(way.from6, dst, kind, 0, &rest))
+        });
+    }
+}
+
+fn nd_from_link(list: &mut List) {
+    let Way { from, from6, to6, .. } = list.way;
+    let any = Ipv6Addr::UNSPECIFIED;
+    let (solicited_override, override_only) = ([0x60, 0, 0, 0], [0x20, 0, 0, 0]);
+    let router = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0x5eff, 0xfe00, 0x20);
+    list.nd("ND solicitation for the host", from6, solicited(to6), 135, &with_mac([0; 4], to6, 1, from));
+    list.nd("ND solicitation to the host", from6, to6, 135, &with_mac([0; 4], to6, 1, from));
+    list.nd("ND probe for the host's address", any, solicited(to6), 135, &[&[0; 4], &to6.octets()[..]].concat());
+    list.nd("ND probe", any, solicited(NOBODY6), 135, &[&[0; 4], &NOBODY6.octets()[..]].concat());
+    list.nd("ND advertisement to all", from6, ALL6, 136, &with_mac(override_only, from6, 2, from));
+    list.nd("ND advertisement to the host", from6, to6, 136, &with_mac(solicited_override, from6, 2, from));
+    list.nd("ND router solicitation", router, Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2), 133, &[0; 4]);
+    // It is nobody's default router: no lifetime.
+    list.nd("ND router advertisement", router, ALL6, 134, &[64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let redirect = [&[0; 4], &NOBODY6.octets()[..], &NOBODY6.octets()].concat();
+    list.nd("ND redirect", router, to6, 137, &redirect);
+}
+
+fn nd_from_host(list: &mut List) {
+    let Way { from, from6, .. } = list.way;
+    let any = Ipv6Addr::UNSPECIFIED;
+    let routers = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+    list.nd("ND solicitation", from6, solicited(NOBODY6), 135, &with_mac([0; 4], NOBODY6, 1, from));
+    list.nd("ND probe", any, solicited(NOBODY6), 135, &[&[0; 4], &NOBODY6.octets()[..]].concat());
+    list.nd("ND probe for its own address", any, solicited(from6), 135, &[&[0; 4], &from6.octets()[..]].concat());
+    list.nd("ND advertisement to all", from6, ALL6, 136, &with_mac([0x20, 0, 0, 0], from6, 2, from));
+    list.nd("ND router solicitation", any, routers, 133, &[0; 4]);
+    list.nd("ND router advertisement", from6, ALL6, 134, &[64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+}
+
+fn l2(list: &mut List) {
+    let nearest = |last| [1, 0x80, 0xc2, 0, 0, last];
+    let marked = |first: &'static [u8]| move |mark: &[u8]| [first, mark].concat();
+    for (name, dst, ethertype, first) in [
+        ("L2 LLDP", nearest(14), 0x88cc, &b"\x02\x07\x04\x02\x00\x5e\x00\x00\x20\x04\x09\x07"[..]),
+        ("L2 LACP", nearest(2), 0x8809, b"\x01\x01"),
+        ("L2 EAPOL", nearest(3), 0x888e, b"\x02\x01\x00\x00"),
+        ("L2 EAPOL to one machine", list.way.to, 0x888e, b"\x02\x01\x00\x00"),
+        ("L2 an ethertype of its own", list.way.to, 0x88b5, b""),
+        ("L2 an ethertype of its own to all", BROADCAST, 0x88b5, b""),
+        // VLANs that nobody made. Two: the kernel takes one off.
+        ("L2 VLANs", BROADCAST, 0x8100, b"\x00\x4d\x81\x00\x00\x4e\x88\xb5"),
+    ] {
+        list.add(name, |way, mark| vec![ethernet(dst, way.from, ethertype, &marked(first)(mark))]);
+    }
+    list.add("L2 STP", |way, mark| vec![llc(nearest(0), way.from, 0x42, mark)]);
+    list.add("L2 IS-IS", |way, mark| vec![llc(nearest(0x14), way.from, 0xfe, &marked(&[0x83, 0x1b, 1, 0])(mark))]);
+}
+
+/// What a card delivers, and the kernel drops.
+fn malformed(list: &mut List) {
+    let Way { to4, to6, .. } = list.way;
+    let mut bad = |name, spoil: fn(&mut [u8])| {
+        list.add(name, |way, mark| {
+            let body = udp(way.from4.into(), to4.into(), PORTS, mark);
+            let mut packet = Ip::default().packet4(way.from4, to4, UDP, &body);
+            spoil(&mut packet);
+            vec![ethernet(way.to, way.from, IP4, &packet)]
+        });
+    };
+    bad("4 wrong header checksum", |packet| packet[10] ^= 1);
+    bad("4 wrong UDP checksum", |packet| packet[26] ^= 1);
+    bad("4 wrong version", |packet| packet[0] = 0x75);
+    bad("4 from an address without a route", |packet| {
+        packet[12..16].fill(0);
+        packet[10..12].fill(0);
+        let sum = hostnet_lab::frames::checksum(&[&packet[..20]]);
+        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        // UDP's may be left out.
+        packet[26..28].fill(0);
+    });
+    bad("4 longer than its frame", |packet| {
+        packet[2] = 4;
+        // The checksum goes with it.
+        packet[10..12].fill(0);
+        let sum = hostnet_lab::frames::checksum(&[&packet[..20]]);
+        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    });
+    list.add("6 wrong UDP checksum", |way, mark| {
+        let mut body = udp(way.from6.into(), to6.into(), PORTS, mark);
+        body[6] ^= 1;
+        vec![frame6(way, way.from6, to6, &Ip::default(), UDP, &body)]
+    });
+    list.add("6 longer than its frame", |way, mark| {
+        let mut frame =
+            frame6(way, way.from6, to6, &Ip::default(), UDP, &udp(way.from6.into(), to6.into(), PORTS, mark));
+        frame[18] = 4;
+        vec![frame]
+    });
+}
