@@ -489,10 +489,16 @@ fn a_gateway_whose_way_is_gone_is_on_the_link() {
 #[test]
 fn lifetimes_go_on_while_the_device_is_away() {
     let home = Home::new();
+    let lifetimes = ["valid_lft", "560", "preferred_lft", "50"];
+    for (family, addr) in [("-4", "10.77.0.7/24"), ("-6", "fd78::5/64")] {
+        run("ip", &[&[family, "addr", "change", addr, "dev", NAME], &lifetimes[..]].concat());
+    }
+    run("ip", &["-6", "route", "change", "default", "via", "fe80::1", "dev", NAME, "metric", "100", "expires", "40"]);
     let mut captured = home.capture();
     home.wipe();
-    // As if taken 2500 s ago: 3000 are 500, 2000 and 900 have run out.
-    captured.taken_at -= 2500;
+    // As if taken a minute ago, and not before a machine that is up for minutes was:
+    // 560 are 500, 50 and 40 have run out.
+    captured.taken_at -= 60;
     assert_eq!(home.restore(&captured), Vec::<String>::new());
     let routes = ip(&["-6", "route", "show", "default", "metric", "100"]);
     assert!(routes.is_empty(), "{routes:?}");
