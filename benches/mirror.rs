@@ -27,7 +27,7 @@ use hostnet_lab::machine::{Machine, MachineOptions};
 use hostnet_lab::process::Process;
 use hostnet_lab::reference::MAIN;
 use hostnet_lab::rtnl::{self, Plain, Rtnl, Write};
-use hostnet_lab::table::FullTable;
+use hostnet_lab::table::{self, FullTable};
 use hostnet_lab::time::{secs, until};
 use hostnet_lab::topology::addr;
 use hostnet_lab::vpp::Vpp;
@@ -182,11 +182,7 @@ impl Figures {
     /// VPP has room for all from its start: none of its tables grows within an
     /// addition that could be made large before.
     fn with_room(&mut self, routes: usize) -> Result<()> {
-        let room = routes * 11 / 10;
-        let (machine, _) = begin_with(
-            "receive-buffer 4096",
-            &format!("l3fib {{ load-balance-pool-size {room} fib-entry-pool-size {room} ip4-mtrie-pool-size 100000 }}"),
-        )?;
+        let (machine, _) = begin_with("receive-buffer 4096", &table::room(routes))?;
         let vpp = machine.vpp()?;
         let mut socket = Rtnl::open(&machine.host)?;
         let place = (rtnl::index(&machine.host, "eth0")?, MAIN, PROTOCOL, 20);

@@ -24,7 +24,7 @@ use crate::model::police::Config;
 use crate::vpp::cli::{Command as CliCommand, Session, Waiter};
 use crate::vpp::process::{File, Process, signal};
 use crate::vpp::registration::Hooks;
-use crate::vpp::{Main, MainCell, guard, interface};
+use crate::vpp::{Main, MainCell, fib, guard, interface};
 use crate::{helper, nodes, vpp};
 
 mod police;
@@ -200,6 +200,7 @@ impl Plugin {
     /// and did not give back.
     fn start(&mut self, main: &Main<'_>) {
         let Some(at_start) = self.at_start.take() else { return };
+        fib::prepare_default(&main.barrier());
         self.police(main, None);
         for (linux_if, reason) in at_start.not_kept {
             log::error!("{linux_if}: {reason}");

@@ -299,13 +299,21 @@ impl Table {
 /// Make the interface's tables as large as VPP's own pools of entries and of
 /// load balances, where startup.conf has made those large (`l3fib`): what grows
 /// later grows within one addition, with a million routes for a tenth of a
-/// second. Tables that are in use already are left alone.
+/// second. Tables that are in use already are left alone, and those that are large
+/// enough.
 pub fn prepare(barrier: &Barrier<'_>, sw_if_index: u32) {
     let [ip4, ip6] = [false, true].map(|ip6| interface::fib_index(barrier, sw_if_index, ip6));
     if ip4 != u32::MAX && ip6 != u32::MAX {
         // SAFETY: barrier held: counters may move. The interface is in the tables.
         unsafe { sys::hns_prepare(ip4, ip6) };
     }
+}
+
+/// [`prepare`] the tables that every interface is in at first. At VPP's start it
+/// keeps no packet waiting.
+pub fn prepare_default(_barrier: &Barrier<'_>) {
+    // SAFETY: barrier held: counters may move. VPP's init has made both tables.
+    unsafe { sys::hns_prepare(0, 0) };
 }
 
 /// How many routes of ours a table has.

@@ -129,6 +129,11 @@ impl<'a> Pauses<'a> {
             .0
     }
 
+    /// It is held.
+    pub fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
     /// It is held, and not for long enough to have been worth the wait for the
     /// workers.
     pub fn goes_on(&self) -> bool {

@@ -245,7 +245,10 @@ impl Routes {
                 job.done.refused.push((job.routes, refusal));
             }
             job.routes += 1;
-            if job.routes.is_multiple_of(AT_ONCE) && deadline.passed() && !pauses.goes_on() {
+            // While the workers stand still after each one, or the next would hold
+            // them anew.
+            let look = pauses.is_held() || job.routes.is_multiple_of(AT_ONCE);
+            if look && deadline.passed() && !pauses.goes_on() {
                 return false;
             }
         }
@@ -395,14 +398,14 @@ impl Routes {
             } else {
                 fib::ours(main, fib, ip6, self.ending, WALK_AT_ONCE, &mut found)
             };
-            for (index, one) in found.into_iter().enumerate() {
+            for one in found {
                 let place = Place { fib, prefix: one.prefix };
                 let local = others.locals.drop_hold(self.id, place);
                 let is_ours = !is_shared || local.had || self.leads(one.sw_if_index);
                 if is_ours && !local.is_anothers {
                     fib::delete(pauses.hold(), place);
                 }
-                if index.is_multiple_of(AT_ONCE) && deadline.passed() && !pauses.goes_on() {
+                if deadline.passed() && !pauses.goes_on() {
                     // This piece is gone through again: what is gone stays so.
                     return false;
                 }

@@ -85,6 +85,12 @@ impl Random {
     }
 }
 
+/// A stanza of startup.conf that gives VPP room for so many routes at its start.
+pub fn room(routes: usize) -> String {
+    let room = routes * 11 / 10;
+    format!("l3fib {{ load-balance-pool-size {room} fib-entry-pool-size {room} ip4-mtrie-pool-size 100000 }}\n")
+}
+
 /// The table.
 #[derive(Clone, Debug)]
 pub struct FullTable {

@@ -2,7 +2,7 @@
 //! changes, flaps and goes; each time both sides are the same in the end.
 //!
 //! `HOSTNET_TABLE` is how many routes it has (a million for the whole), a
-//! seventh of them IPv6.
+//! seventh of them IPv6; `HOSTNET_FLAP_SECONDS` how long a peer flaps at least.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -16,7 +16,7 @@ use hostnet_lab::machine::{Machine, MachineOptions};
 use hostnet_lab::reference::MAIN;
 use hostnet_lab::rtnl::{self, Plain, Rtnl, Write};
 use hostnet_lab::session::Session;
-use hostnet_lab::table::FullTable;
+use hostnet_lab::table::{self, FullTable};
 use hostnet_lab::time::{millis, secs, until};
 use hostnet_lab::topology::addr;
 use hostnet_lab::traffic::ping;
@@ -25,13 +25,14 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use crate::mirror_support::{Watched, machine};
-use crate::takeover_support::takeover;
+use crate::takeover_support::{take, takeover};
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
         takeover("n03_a_table_too_large_is_refused_and_vpp_lives", small, too_large),
         takeover("n03_a_table_comes_changes_and_goes", || large("receive-buffer 268435456"), full),
         takeover("n03_a_table_flaps_through_a_small_buffer", || large("receive-buffer 65536"), full),
+        takeover("n03_with_room_no_slice_is_long", roomy, short_slices),
         takeover("n03_a_table_is_in_the_kernel_at_enable", || large(""), at_enable),
         takeover("n03_a_table_comes_from_bird_while_traffic_flows", || large(""), from_bird),
         takeover("n03_two_workers_forward_while_a_table_changes", with_workers, under_workers),
@@ -45,6 +46,11 @@ fn size() -> usize {
     std::env::var("HOSTNET_TABLE").ok().and_then(|text| text.parse().ok()).unwrap_or(50_000)
 }
 
+/// How long a peer flaps at least, which is three times at least.
+fn flap_seconds() -> u64 {
+    std::env::var("HOSTNET_FLAP_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
 fn table() -> FullTable {
     FullTable::new(size() - size() / 7, size() / 7, 1)
 }
@@ -55,6 +61,20 @@ fn large(mirror: &str) -> MachineOptions {
     let (heap, stats) = if size() > 200_000 { ("4G", "1G") } else { ("1G", "256M") };
     options.vpp.heap = Some(heap.to_owned());
     options.vpp.stats = Some(stats.to_owned());
+    options
+}
+
+/// As many as make each of VPP's tables grow by far more than a slice takes, were
+/// they not as large from the start.
+fn many() -> usize {
+    size().max(400_000)
+}
+
+fn roomy() -> MachineOptions {
+    let mut options = large("");
+    options.vpp.extra.push_str(&table::room(many()));
+    options.vpp.heap = Some("4G".to_owned());
+    options.vpp.stats = Some("1G".to_owned());
     options
 }
 
@@ -123,9 +143,13 @@ fn full(machine: &Machine) -> Result<()> {
     settled(&watched, "the next hop of all changes", begun, table.len())?;
     // A peer that flaps: the last word counts.
     let begun = Instant::now();
-    for round in 0..3 {
-        host.write(Write::Delete, table.routes(round + 1))?;
-        host.write(Write::Add, table.routes(round + 2))?;
+    let least = secs(flap_seconds());
+    for round in 1.. {
+        host.write(Write::Delete, table.routes(round))?;
+        host.write(Write::Add, table.routes(round + 1))?;
+        if round >= 3 && begun.elapsed() >= least {
+            break;
+        }
     }
     settled(&watched, "a peer flaps", begun, table.len())?;
     // Nobody hears it: the kernel is read anew.
@@ -146,6 +170,45 @@ fn full(machine: &Machine) -> Result<()> {
     host.write(Write::Delete, table.routes(9))?;
     withdrawn(&watched, begun)?;
     session.finish().map(drop)
+}
+
+/// Issue "mirror": no gap over 5 ms in VPP's main loop. A slice is longer, even in
+/// the thread's processor time, when the processor itself is lent to another
+/// machine: at random. What VPP's tables take when they grow they take each time.
+fn short_slices(machine: &Machine) -> Result<()> {
+    let mut longest = longest_slice(machine, &Watched::begin(machine)?)?;
+    for _ in 0..4 {
+        if longest < LONG {
+            break;
+        }
+        machine.vpp()?.stop()?;
+        let shown = take(&*machine.start()?, "eth0", "")?;
+        longest = longest_slice(machine, &Watched::taken(machine, &shown)?)?;
+    }
+    ensure!(longest < LONG, "five times a slice took VPP's main thread more than {LONG} us, at last {longest} us");
+    Ok(())
+}
+
+/// Microseconds.
+const LONG: u64 = 5000;
+
+/// Of a large table that comes, changes and goes, in microseconds of the main
+/// thread's processor time.
+fn longest_slice(machine: &Machine, watched: &Watched<'_>) -> Result<u64> {
+    let table = FullTable::new(many() - many() / 7, many() / 7, 1);
+    let mut host = Host::open(machine)?;
+    let begun = Instant::now();
+    host.write(Write::Add, table.routes(0))?;
+    settled(watched, "all come", begun, table.len())?;
+    let begun = Instant::now();
+    host.write(Write::Replace, table.routes(1))?;
+    settled(watched, "the next hop of all changes", begun, table.len())?;
+    let begun = Instant::now();
+    host.write(Write::Delete, table.routes(1))?;
+    withdrawn(watched, begun)?;
+    let longest = watched.count("/longest_slice_cpu_us")?;
+    say(&format!("        the longest slice: {longest} us"));
+    Ok(longest)
 }
 
 /// The host has it before VPP takes the NIC, and keeps it when it gets that
