@@ -22,14 +22,23 @@ pub struct Groups {
     all: bool,
     /// In their order.
     macs: Vec<MacAddr>,
+    /// Whether IPv4 groups share the MAC of the one that every host has, such as
+    /// `225.0.0.1`.
+    shared4: bool,
+    /// The same of IPv6 groups, such as `ff05::1`.
+    shared6: bool,
 }
 
 impl Groups {
-    /// Those, or every one.
-    pub fn new(all: bool, mut macs: Vec<MacAddr>) -> Self {
+    /// Those, or every one. Each with how many want it: groups of one MAC, and
+    /// devices stacked on this one.
+    pub fn new(all: bool, macs: Vec<(MacAddr, u32)>) -> Self {
+        let is_shared = |usual| macs.iter().any(|(mac, users)| mac.0 == usual && *users > 1);
+        let (shared4, shared6) = (is_shared(ALL_HOSTS4), is_shared(ALL_NODES6));
+        let mut macs: Vec<MacAddr> = macs.into_iter().map(|(mac, _)| mac).collect();
         macs.sort_unstable_by_key(|mac| mac.0);
         macs.dedup();
-        Self { all, macs }
+        Self { all, macs, shared4, shared6 }
     }
 
     /// Whether frames to this MAC are taken. It is one of a group.
@@ -39,13 +48,15 @@ impl Groups {
 
     /// Whether there are IPv4 groups beside the one that every host has.
     pub fn has_ip4(&self) -> bool {
-        self.all || self.macs.iter().any(|mac| mac.0.starts_with(&IP4) && mac.0 != ALL_HOSTS4)
+        let is_more = self.all || self.shared4;
+        is_more || self.macs.iter().any(|mac| mac.0.starts_with(&IP4) && mac.0 != ALL_HOSTS4)
     }
 
     /// Whether there are IPv6 groups beside those that every host has.
     pub fn has_ip6(&self) -> bool {
         let is_usual = |mac: &MacAddr| mac.0 == ALL_NODES6 || mac.0.starts_with(&SOLICITED6);
-        self.all || self.macs.iter().any(|mac| mac.0.starts_with(&IP6) && !is_usual(mac))
+        let is_more = self.all || self.shared6;
+        is_more || self.macs.iter().any(|mac| mac.0.starts_with(&IP6) && !is_usual(mac))
     }
 }
 
@@ -55,7 +66,7 @@ mod tests {
     use super::*;
 
     fn groups(all: bool, macs: &[&str]) -> Groups {
-        Groups::new(all, macs.iter().map(|mac| mac.parse().unwrap()).collect())
+        Groups::new(all, macs.iter().map(|mac| (mac.parse().unwrap(), 1)).collect())
     }
 
     fn takes(groups: &Groups, mac: &str) -> bool {
@@ -71,6 +82,16 @@ mod tests {
         assert!(groups(false, &["33:33:00:00:12:34"]).has_ip6());
         assert!(!groups(false, &["01:80:c2:00:00:0e"]).has_ip4(), "LLDP");
         assert!(!Groups::default().has_ip6());
+    }
+
+    #[test]
+    fn groups_that_share_the_mac_of_the_usual_one_are_more() {
+        let wanted = |mac: &str, users| Groups::new(false, vec![(mac.parse().unwrap(), users)]);
+        let (ip4, ip6) = ("01:00:5e:00:00:01", "33:33:00:00:00:01");
+        assert!(wanted(ip4, 2).has_ip4() && !wanted(ip4, 2).has_ip6());
+        assert!(wanted(ip6, 2).has_ip6() && !wanted(ip6, 2).has_ip4());
+        assert_ne!(wanted(ip4, 2), wanted(ip4, 1), "VPP is told");
+        assert!(!wanted("33:33:ff:00:00:10", 2).has_ip6(), "two addresses of one end");
     }
 
     #[test]

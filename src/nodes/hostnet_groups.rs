@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn joined_groups_are_wanted_and_the_links_come_another_way() {
         let (joined, link) = ([1, 0, 0x5e, 1, 2, 3], [1, 0, 0x5e, 0, 0, 0xfb]);
-        let groups = Groups::new(false, vec![MacAddr(joined), MacAddr(link)]);
+        let groups = Groups::new(false, vec![(MacAddr(joined), 1), (MacAddr(link), 1)]);
         assert!(is_wanted(&frame(joined, [239, 1, 2, 3]), &groups));
         // The same MAC, as a card has it.
         assert!(is_wanted(&frame(joined, [224, 129, 2, 3]), &groups));

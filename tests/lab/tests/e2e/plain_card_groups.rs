@@ -18,8 +18,9 @@ use crate::workers::two_workers;
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
-        scenario("q04_groups_come_while_the_host_listens", options, followed),
-        scenario("q04_groups_come_while_the_host_listens_with_workers", two_workers, followed),
+        scenario("q04_groups_come_while_the_host_listens", options, |lab| followed(lab, USUAL)),
+        scenario("q04_groups_of_a_mac_that_every_host_has_come_too", options, |lab| followed(lab, SHARED)),
+        scenario("q04_groups_come_while_the_host_listens_with_workers", two_workers, |lab| followed(lab, USUAL)),
         scenario("q04_reports_without_end_keep_nobody_busy", options, reports),
         scenario("q04_groups_that_vpp_routes_go_both_ways", options, both_ways),
     ]
@@ -29,18 +30,28 @@ pub(crate) fn tests() -> Vec<Trial> {
 pub(crate) const GROUP4: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
 pub(crate) const GROUP6: Ipv6Addr = Ipv6Addr::new(0xff0e, 0, 0, 0, 0, 0, 0, 0x1234);
 
+/// One of each family.
+type Groups = (Ipv4Addr, Ipv6Addr);
+const USUAL: Groups = (GROUP4, GROUP6);
+/// These have the MACs of 224.0.0.1 and ff02::1.
+const SHARED: Groups = (Ipv4Addr::new(225, 0, 0, 1), Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 0, 1));
+
 /// While it lives, a program listens to both.
 pub(crate) struct Listener(#[allow(dead_code, reason = "held open")] [UdpSocket; 2]);
 
 impl Listener {
     pub(crate) fn on(netns: &Netns, device: &str) -> Result<Self> {
+        Self::to(USUAL, netns, device)
+    }
+
+    fn to((group4, group6): Groups, netns: &Netns, device: &str) -> Result<Self> {
         netns.within(|| {
             let index = nix::net::if_::if_nametoindex(device)?;
             let (v4, v6) = (UdpSocket::bind("0.0.0.0:0")?, UdpSocket::bind("[::]:0")?);
             // By the device's address; the host's device has a route to it alone.
             let own = if device == "eth0" { addr::HOST4.parse()? } else { Ipv4Addr::UNSPECIFIED };
-            v4.join_multicast_v4(&GROUP4, &own)?;
-            v6.join_multicast_v6(&GROUP6, index)?;
+            v4.join_multicast_v4(&group4, &own)?;
+            v6.join_multicast_v6(&group6, index)?;
             Ok(Self([v4, v6]))
         })
     }
@@ -78,8 +89,12 @@ fn copies(lab: &Lab, group: IpAddr) -> Result<usize> {
 
 /// VPP knows of what the host has just joined, or left.
 pub(crate) fn until_vpp_knows(lab: &Lab, listens: bool) -> Result<()> {
+    until_vpp_knows_of(USUAL, lab, listens)
+}
+
+fn until_vpp_knows_of((group4, group6): Groups, lab: &Lab, listens: bool) -> Result<()> {
     let (wire, host) = (Tap::on(&lab.gw, "vpp0")?, Tap::on(&lab.host, "eth0")?);
-    for group in [IpAddr::from(GROUP4), GROUP6.into()] {
+    for group in [IpAddr::from(group4), group6.into()] {
         let what = format!("{group} comes: {listens}");
         let mut number = 0;
         until(&what, secs(10), || {
@@ -100,12 +115,12 @@ fn is_on(lab: &Lab) -> Result<bool> {
     Ok(lab.vpp.ctl("show interface features host-eth0")?.contains("hostnet-groups"))
 }
 
-fn followed(lab: &Lab) -> Result<()> {
+fn followed(lab: &Lab, both: Groups) -> Result<()> {
     enable_all(lab)?;
     for peer in [addr::PEER4, addr::PEER6] {
         until("the peer answers", secs(5), || ping(&lab.host, peer).map(Some))?;
     }
-    let groups = [IpAddr::from(GROUP4), GROUP6.into()];
+    let groups = [IpAddr::from(both.0), both.1.into()];
     let mut checks = Checks::new();
     let mut see = |when: &str, wanted: usize| -> Result<()> {
         for group in groups {
@@ -118,21 +133,21 @@ fn followed(lab: &Lab) -> Result<()> {
     ensure!(!is_on(lab)?, "the node is on while the host listens to nothing");
     // Twice: it is followed, not learnt once.
     for _ in 0..2 {
-        let listener = Listener::on(&lab.host, "eth0")?;
-        until_vpp_knows(lab, true)?;
+        let listener = Listener::to(both, &lab.host, "eth0")?;
+        until_vpp_knows_of(both, lab, true)?;
         see("that the host listens to", 1)?;
         drop(listener);
-        until_vpp_knows(lab, false)?;
+        until_vpp_knows_of(both, lab, false)?;
         see("that the host has left", 0)?;
     }
     // Who looks at everything sees every group, as on a card.
     lab.host.ip("link set eth0 promisc on")?;
-    until_vpp_knows(lab, true)?;
+    until_vpp_knows_of(both, lab, true)?;
     see("that a sniffer looks at", 1)?;
     lab.host.ip("link set eth0 promisc off")?;
-    until_vpp_knows(lab, false)?;
-    let listener = Listener::on(&lab.host, "eth0")?;
-    until_vpp_knows(lab, true)?;
+    until_vpp_knows_of(both, lab, false)?;
+    let listener = Listener::to(both, &lab.host, "eth0")?;
+    until_vpp_knows_of(both, lab, true)?;
     ensure!(is_on(lab)?, "the node is off while the host listens");
     disable(lab, "host-eth0")?;
     ensure!(!is_on(lab)?, "the node is left on");
