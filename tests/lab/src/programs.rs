@@ -4,14 +4,14 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User, chown};
 
 use crate::cleanup::RUN_ROOT;
-use crate::netns::Netns;
+use crate::netns::{Netns, run};
 use crate::process::Process;
 use crate::time::{secs, until};
 
@@ -23,6 +23,10 @@ mount --rbind \"$rooms/run\" /run
 mount --bind \"$rooms/lib\" /var/lib
 [ ! -e /etc/resolv.conf ] || mount --bind \"$rooms/resolv.conf\" /etc/resolv.conf
 exec \"$@\"";
+
+/// Where programs are; the last ones are those that `tests/setup` only unpacks.
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/lib/hostnet-tests/usr/sbin:\
+                    /usr/local/lib/hostnet-tests/usr/bin";
 
 /// A machine's `/run`, `/var/lib` and `/etc/resolv.conf`, and what is started
 /// there.
@@ -96,7 +100,7 @@ impl<'a> Rooms<'a> {
         let err = out.try_clone()?;
         let words = [&self.door()?[..], &[program], arguments].concat();
         let process = Process::start(self.netns, "unshare", &words, move |command| {
-            command.stdin(Stdio::null()).stdout(out).stderr(err).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+            command.stdin(Stdio::null()).stdout(out).stderr(err).env("PATH", PATH);
         })?;
         Ok(Program { name: name.to_owned(), process, log })
     }
@@ -132,8 +136,8 @@ impl Program {
         Ok(())
     }
 
-    /// Send it a signal: to the one child of the process that made the rooms.
-    pub fn signal(&self, signal: Signal) -> Result<()> {
+    /// The one child of the process that made the rooms.
+    fn pid(&self) -> Result<i32> {
         let parent = format!("PPid:\t{}", self.process.pid());
         let is_child = |pid: &i32| {
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -141,8 +145,21 @@ impl Program {
         };
         let mut all =
             std::fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let child = all.find(is_child).with_context(|| format!("{} has ended\n{}", self.name, self.said()))?;
-        Ok(kill(Pid::from_raw(child), signal)?)
+        all.find(is_child).with_context(|| format!("{} has ended\n{}", self.name, self.said()))
+    }
+
+    /// Send it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill(Pid::from_raw(self.pid()?), signal)?)
+    }
+
+    /// Run another program to its end where it has its own processes: each sees the
+    /// other's number. Its standard output.
+    pub fn beside(&self, program: &str, arguments: &[&str]) -> Result<String> {
+        let pid = self.pid()?.to_string();
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &pid, "--mount", "--uts", "--net", "--pid", program]).args(arguments);
+        run(command.env("PATH", PATH), "").with_context(|| self.said())
     }
 
     /// SIGTERM and its end.

@@ -22,6 +22,7 @@ mod mirror_walk;
 mod monitor;
 mod panics;
 mod plain_card;
+mod plain_card_clients;
 mod plain_card_dhcp;
 mod plain_card_elsewhere;
 mod plain_card_frames;
@@ -131,6 +132,7 @@ fn main() -> anyhow::Result<()> {
         plain_card_routing::tests(),
         plain_card_services::tests(),
         plain_card_dhcp::tests(),
+        plain_card_clients::tests(),
         plain_card_paths::tests(),
         plain_card_groups::tests(),
         plain_card_vpp::tests(),

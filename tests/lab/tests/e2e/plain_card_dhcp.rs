@@ -27,19 +27,19 @@ pub(crate) fn tests() -> Vec<Trial> {
 
 /// A network card without addresses of its own: VPP's uplink has none of IPv4,
 /// and no route that leads by one.
-fn undressed(lab: &Lab) -> Result<()> {
+pub(crate) fn undressed(lab: &Lab) -> Result<()> {
     lab.vpp.all_quiet(&format!("ip route del 0.0.0.0/0\nset interface ip address del host-eth0 {}/24", addr::HOST4))
 }
 
 /// A server of DHCP on the wire's bridge. Times as short as they can be: it gives
 /// leases of two minutes at least, and says itself when to renew and rebind.
-struct Server<'a> {
+pub(crate) struct Server<'a> {
     rooms: &'a Rooms<'a>,
-    process: Program,
+    pub(crate) process: Program,
 }
 
 impl<'a> Server<'a> {
-    fn start(rooms: &'a Rooms<'a>, words: &[String]) -> Result<Self> {
+    pub(crate) fn start(rooms: &'a Rooms<'a>, words: &[String]) -> Result<Self> {
         let conf = rooms.write("dnsmasq.conf", "")?;
         let common = [format!("--conf-file={conf}"), format!("--dhcp-leasefile={}", rooms.path("leases").display())];
         let fixed = [
@@ -62,7 +62,7 @@ impl<'a> Server<'a> {
     }
 
     /// Addresses from one to another, and a route by a gateway.
-    fn start4(rooms: &'a Rooms<'a>, from: &str, to: &str, route: &str) -> Result<Self> {
+    pub(crate) fn start4(rooms: &'a Rooms<'a>, from: &str, to: &str, route: &str) -> Result<Self> {
         Self::start(
             rooms,
             &[
@@ -73,7 +73,7 @@ impl<'a> Server<'a> {
         )
     }
 
-    fn stop(self) -> Result<()> {
+    pub(crate) fn stop(self) -> Result<()> {
         self.process.stop()?;
         // The next one begins with a log of its own.
         std::fs::remove_file(self.rooms.path("dnsmasq.out")).map_err(Into::into)
@@ -89,7 +89,7 @@ fn client(rooms: &Rooms<'_>, config: &str) -> Result<Program> {
 const CLIENT4: &str = "ipv4only\noption classless_static_routes\n";
 
 /// The lease that it has now, by what the kernel has.
-fn leased(host: &Netns) -> Result<Vec<String>> {
+pub(crate) fn leased(host: &Netns) -> Result<Vec<String>> {
     let said = host.output("ip", &["-4", "-o", "addr", "show", "dev", "eth0", "scope", "global"])?;
     Ok(said.lines().filter_map(|line| line.split_whitespace().nth(3)).map(str::to_owned).collect())
 }
@@ -109,13 +109,13 @@ fn request(frame: &[u8]) -> Option<(Mac, Ipv4Addr, Ipv4Addr)> {
 
 /// Wait for a request by the wire that goes to this address and MAC, of a client
 /// that has this address.
-fn asks(wire: &Tap, what: &str, dst: &str, dst_mac: Mac, has: &str) -> Result<()> {
+pub(crate) fn asks(wire: &Tap, what: &str, dst: &str, dst_mac: Mac, has: &str) -> Result<()> {
     let (dst, has): (Ipv4Addr, Ipv4Addr) = (dst.parse()?, has.parse()?);
     wire.wait_for(what, secs(30), |frame| (request(frame)? == (dst_mac, dst, has)).then_some(()))
 }
 
 /// The host has this address alone and this route, and so has VPP.
-fn has(lab: &Lab, watched: &Watched<'_>, address: &str, route: &str) -> Result<()> {
+pub(crate) fn has(lab: &Lab, watched: &Watched<'_>, address: &str, route: &str) -> Result<()> {
     until(&format!("the host has {address} alone"), secs(40), || {
         let seen = leased(&lab.host)?;
         ensure!(seen == [format!("{address}/24")], "it has {seen:?}");
@@ -167,7 +167,7 @@ fn leases(lab: &Lab) -> Result<()> {
 }
 
 /// The MAC of the bridge that has the gateway's addresses.
-fn gateway_mac(lab: &Lab) -> Result<Mac> {
+pub(crate) fn gateway_mac(lab: &Lab) -> Result<Mac> {
     let links: serde_json::Value = serde_json::from_str(&lab.gw.output("ip", &["-j", "link", "show", "dev", "br0"])?)?;
     mac(links[0]["address"].as_str().context("no MAC")?)
 }
@@ -278,8 +278,8 @@ fn prefixes(lab: &Lab) -> Result<()> {
     lab.gw.ip("addr add 2001:db8:77::1/64 dev br0")?;
     let (ours, theirs) =
         (Rooms::new(&lab.host, &lab.dir().join("rooms-host"))?, Rooms::new(&lab.gw, &lab.dir().join("rooms-gw"))?);
-    ours.folder("run/rdnssd", "rdnssd")?;
-    let resolver = ours.start("rdnssd", &["-f", "-u", "rdnssd", "-H", "/bin/true"])?;
+    ours.folder("run/rdnssd", "nobody")?;
+    let resolver = ours.start("rdnssd", &["-f", "-u", "nobody", "-H", "/bin/true"])?;
     let router = radvd(&theirs, &advertising("", "on", 600, 300))?;
     let wait = |what: &str, deprecated: bool| {
         until(what, secs(30), || {
