@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::mirror_support::Watched;
 use crate::plain_card_dhcp::{Server, asks, gateway_mac, has, leased, undressed};
-use crate::support::{disable, enable, options, scenario};
+use crate::support::{disable, enable, enable_command, options, scenario};
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
@@ -21,6 +21,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         scenario("q01_udhcpc_gets_renews_and_declines", options, udhcpc),
         scenario("q06_networkmanager_sees_who_has_its_address", options, by_hand),
         scenario("q06_networkmanager_declines_what_another_has", options, by_dhcp),
+        scenario("q06_networkmanager_and_a_device_of_its_own", options, its_own),
     ]
 }
 
@@ -240,4 +241,29 @@ fn by_dhcp(lab: &Lab) -> Result<()> {
     has(lab, &watched, FIRST, "198.51.100.0/24").with_context(|| manager.0.said())?;
     manager.0.stop()?;
     server.stop()
+}
+
+/// A profile that connects by itself has a device made for it where ours is not yet
+/// there, and keeps ours out, until both are deleted.
+fn its_own(lab: &Lab) -> Result<()> {
+    let (_, ours, _) = begin(lab)?;
+    let manager = Manager::start(&ours)?;
+    disable(lab, "host-eth0")?;
+    let addresses = format!("ipv4.method manual ipv4.addresses {FIRST}/24 ipv6.method ignore");
+    manager.add("own", "tun mode tap", &format!("{addresses} connection.autoconnect yes"))?;
+    until("NetworkManager has made it", secs(20), || lab.host.ip("link show dev eth0").map(Some))
+        .with_context(|| manager.0.said())?;
+    let said = lab.vpp.ctl(&enable_command(lab, "host-eth0", ""))?;
+    ensure!(said.contains("device name eth0 is taken"), "{said}");
+    manager.ctl("device delete eth0")?;
+    // With it, it may take for its own what comes under that name, and undress it.
+    manager.ctl("connection delete own")?;
+    enable(lab, "host-eth0", "").with_context(|| manager.0.said())?;
+    until("NetworkManager leaves ours alone", secs(20), || {
+        let state = manager.ctl("-g GENERAL.STATE device show eth0")?;
+        ensure!(state.contains("connected (externally)"), "its state is {state}");
+        Ok(Some(()))
+    })
+    .with_context(|| manager.0.said())?;
+    manager.0.stop()
 }
