@@ -25,6 +25,7 @@ use crate::support::{
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
         clean_scenario("q09_an_address_on_another_device_is_the_hosts", elsewhere),
+        clean_scenario_in(Kind::Workers, "q09_an_address_on_another_device_is_the_hosts_with_workers", elsewhere),
         clean_scenario_in(Kind::TwoUplinks, "q09_two_uplinks_lead_to_the_same_address", two_uplinks),
         scenario("q09_a_virtual_address_of_vrrp_is_the_masters", options, virtual_address),
         scenario("q09_vpp_tells_of_a_narrower_path_whatever_address_asks", options, narrower),
