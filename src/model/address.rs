@@ -54,6 +54,11 @@ impl Prefix {
         self.0.addr().is_ipv4()
     }
 
+    /// The one address that the prefix is, if it is one.
+    pub fn host(&self) -> Option<IpAddr> {
+        (self.0.prefix_len() == self.0.max_prefix_len()).then(|| self.addr())
+    }
+
     /// Whether `addr` lies in the prefix.
     pub fn contains(&self, addr: IpAddr) -> bool {
         self.0.contains(&addr)
@@ -62,7 +67,7 @@ impl Prefix {
     /// The first address behind the network address that is not in `taken`,
     /// IPv4's broadcast address left out. `None` for a host prefix.
     pub fn first_host_except(&self, taken: &[IpAddr]) -> Option<IpAddr> {
-        if self.0.prefix_len() >= self.0.max_prefix_len() {
+        if self.host().is_some() {
             return None;
         }
         // `hosts()` of IPv6 begins at the subnet-router anycast address.
@@ -100,6 +105,11 @@ impl Serialize for Prefix {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
+}
+
+/// The length of a prefix that is this one address, in bits.
+pub fn host_len(addr: IpAddr) -> u8 {
+    IpNet::from(addr).prefix_len()
 }
 
 /// An address of an interface with the length of its on-link prefix.
@@ -163,6 +173,19 @@ impl Serialize for IfAddress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_prefix_is_one_address() {
+        let host = |text: &str| text.parse::<Prefix>().map(|prefix| prefix.host());
+        for (text, len) in [("192.0.2.1", 32), ("2001:db8::1", 128)] {
+            let addr: Result<IpAddr, _> = text.parse();
+            assert_eq!(host(&format!("{text}/{len}")), Ok(addr.clone().ok()));
+            assert_eq!(addr.map(host_len), Ok(len));
+        }
+        for text in ["192.0.2.0/31", "2001:db8::/127", "0.0.0.0/0", "2001:db8::/32"] {
+            assert_eq!(host(text), Ok(None), "{text}");
+        }
+    }
 
     #[test]
     fn a_prefix_with_host_bits_is_refused_and_the_right_one_named() {

@@ -12,7 +12,7 @@ pub mod police;
 mod route;
 mod vlan;
 
-pub use address::{IfAddress, Prefix, PrefixError};
+pub use address::{IfAddress, Prefix, PrefixError, host_len};
 pub use captured::{Captured, CapturedLink, PciDevice, RawMessage};
 pub use groups::Groups;
 pub use host::{Backend, HostConfig, HostDevice};

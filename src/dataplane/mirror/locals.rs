@@ -4,7 +4,6 @@
 //! same table, and goes with the last.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
@@ -96,14 +95,8 @@ impl Locals {
             let tap = uplinks.iter().find(|uplink| uplink.id == id).and_then(Uplink::living_tap);
             let Some(tap) = tap else { continue };
             let of_it = self.held.iter().filter(|(_, holders)| holders.contains(&id));
-            let addresses = of_it.filter_map(|((_, prefix), _)| single(*prefix)).collect();
+            let addresses = of_it.filter_map(|((_, prefix), _)| prefix.host()).collect();
             nodes::set_elsewhere(barrier, tap.sw_if_index, addresses);
         }
     }
-}
-
-/// The one address that the prefix is.
-fn single(prefix: Prefix) -> Option<IpAddr> {
-    let full = if prefix.is_ipv4() { 32 } else { 128 };
-    (prefix.prefix_len() == full).then(|| prefix.addr())
 }

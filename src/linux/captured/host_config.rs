@@ -8,7 +8,7 @@ use super::view::{
     Address, Leg, Nexthop, RT_TABLE_MAIN, RTN_BLACKHOLE, RTN_PROHIBIT, RTN_UNICAST, RTN_UNREACHABLE, RTNH_F_ONLINK,
     Route as View, ifa,
 };
-use crate::model::{Captured, HostConfig, IfAddress, NextHop, Prefix, Route, RouteKind};
+use crate::model::{Captured, HostConfig, IfAddress, NextHop, Prefix, Route, RouteKind, host_len};
 
 /// The addresses and the main table's routes of an interface as VPP is to
 /// have them, and in words what it cannot hold, which stays on the host's
@@ -42,7 +42,7 @@ fn addresses(captured: &Captured, routes: &mut BTreeMap<Order, Route>, left: &mu
             continue;
         }
         let Some(prefix) = view.prefix() else { continue };
-        let full = if view.local.is_ipv4() { 32 } else { 128 };
+        let full = host_len(view.local);
         let has_route = made.contains(&prefix) || routes.contains_key(&order(&prefix));
         let mut len = if has_route { view.prefix_len } else { full };
         // VPP knows no other side: the way to it is a route.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::engine::mirror::KernelAddress;
-use crate::model::{IfAddress, Prefix};
+use crate::model::{IfAddress, Prefix, host_len};
 
 /// Whether the kernel has a route to this prefix on the host device's own
 /// link.
@@ -56,7 +56,7 @@ impl Addresses {
     }
 
     fn len_for_vpp(&self, addr: IpAddr, held: Held, on_link: OnLink<'_>) -> u8 {
-        let full = if addr.is_ipv4() { 32 } else { 128 };
+        let full = host_len(addr);
         if held.far && addr.is_ipv4() {
             return full;
         }

@@ -108,6 +108,11 @@ impl<'a> Key<'a> {
     /// The same with other next hops. It borrows nothing of this one, so that it
     /// can be interned where this one is.
     pub(super) fn with_hops<'b>(&self, hops: &'b [KernelHop]) -> Key<'b> {
+        Key { hops, ..self.bare() }
+    }
+
+    /// The same without next hops: it borrows nothing at all.
+    fn bare(&self) -> Key<'static> {
         Key {
             kind: self.kind,
             protocol: self.protocol,
@@ -116,7 +121,7 @@ impl<'a> Key<'a> {
             from_source: self.from_source,
             prefsrc: self.prefsrc,
             nexthop_id: self.nexthop_id,
-            hops,
+            hops: &[],
             mtu: self.mtu,
         }
     }
@@ -152,15 +157,9 @@ impl<'a> Key<'a> {
 /// A kept set.
 #[derive(Debug)]
 pub(super) struct Attr {
-    kind: KernelRouteKind,
-    protocol: u8,
-    tos: u8,
-    scope: u8,
-    from_source: bool,
-    prefsrc: Option<IpAddr>,
-    nexthop_id: Option<u32>,
+    /// All but the next hops.
+    bare: Key<'static>,
     hops: SmallVec<[KernelHop; 1]>,
-    mtu: Option<u32>,
     /// Routes that have it: of IPv4, of IPv6.
     pub(super) routes: [u32; 2],
     pub(super) verdict: Verdict,
@@ -168,17 +167,7 @@ pub(super) struct Attr {
 
 impl Attr {
     pub(super) fn key(&self) -> Key<'_> {
-        Key {
-            kind: self.kind,
-            protocol: self.protocol,
-            tos: self.tos,
-            scope: self.scope,
-            from_source: self.from_source,
-            prefsrc: self.prefsrc,
-            nexthop_id: self.nexthop_id,
-            hops: &self.hops,
-            mtu: self.mtu,
-        }
+        self.bare.with_hops(&self.hops)
     }
 
     fn is_used(&self) -> bool {
@@ -226,19 +215,8 @@ impl Attrs {
             self.last = id.0;
             return id;
         }
-        let attr = Attr {
-            kind: key.kind,
-            protocol: key.protocol,
-            tos: key.tos,
-            scope: key.scope,
-            from_source: key.from_source,
-            prefsrc: key.prefsrc,
-            nexthop_id: key.nexthop_id,
-            hops: SmallVec::from_slice(key.hops),
-            mtu: key.mtu,
-            routes: [0, 0],
-            verdict: Verdict::Open,
-        };
+        let (bare, hops) = (key.bare(), SmallVec::from_slice(key.hops));
+        let attr = Attr { bare, hops, routes: [0, 0], verdict: Verdict::Open };
         let id = if let Some(id) = self.free.pop() {
             self.rows[id as usize] = attr;
             id
