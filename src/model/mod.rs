@@ -2,6 +2,7 @@
 
 mod address;
 mod captured;
+pub mod fragment;
 pub mod frame;
 mod groups;
 mod host;

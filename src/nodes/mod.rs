@@ -6,6 +6,7 @@
 mod hostnet_arp;
 mod hostnet_arp_input;
 mod hostnet_dropped;
+mod hostnet_fragments;
 mod hostnet_from_host;
 mod hostnet_groups;
 mod hostnet_hop_by_hop;
@@ -32,7 +33,7 @@ use crate::vpp::node::Node;
 use crate::vpp::protocol::Handlers;
 
 /// Every node, for the registration.
-pub static NODES: [&Node; 15] = [
+pub static NODES: [&Node; 16] = [
     &hostnet_arp::NODE,
     &hostnet_nd::NODE,
     &hostnet_punt::NODE,
@@ -48,6 +49,7 @@ pub static NODES: [&Node; 15] = [
     &hostnet_dropped::NODE,
     &hostnet_police::NODE,
     &hostnet_source::NODE,
+    &hostnet_fragments::NODE,
 ];
 
 /// The features of a tap; all are enabled together.
@@ -99,9 +101,10 @@ pub static GROUP_FEATURES: [Feature; 2] = [
 /// The features of the paths on which VPP punts and drops, while there is a
 /// tap. The paths have no interface of their own: their features are those of
 /// index 0.
-pub static PATH_FEATURES: [Feature; 4] = [
+pub static PATH_FEATURES: [Feature; 5] = [
     Feature { arc: c"ip4-punt", node: c"hostnet-punt", runs_before: &[c"ip4-punt-redirect"] },
     Feature { arc: c"ip6-punt", node: c"hostnet-punt", runs_before: &[c"ip6-punt-redirect"] },
+    Feature { arc: c"ip4-drop", node: c"hostnet-fragments", runs_before: &[c"hostnet-to-host"] },
     Feature { arc: c"ip4-drop", node: c"hostnet-to-host", runs_before: &[c"error-drop"] },
     Feature { arc: c"ip6-drop", node: c"hostnet-to-host", runs_before: &[c"error-drop"] },
 ];
@@ -112,6 +115,7 @@ pub static HANDLERS: Handlers = Handlers {
     solicitation: c"hostnet-nd-input",
     unknown: c"hostnet-l2-input",
     hop_by_hop: c"hostnet-hop-by-hop",
+    fragments: c"hostnet-fragments",
 };
 
 /// Every feature, for the registration.

@@ -230,6 +230,21 @@ impl Packet<'_> {
         unsafe { sys::hns_buffer_copy_frame(self.ctx.vm, self.ctx.node, self.buffer, next, sw_if_index) != 0 }
     }
 
+    /// Send a copy of it to the node's next, one of [`Next::To`]. `false` when
+    /// there is no buffer.
+    pub fn copy(&self, next: Next) -> bool {
+        let Next::To(next) = next else { return false };
+        // SAFETY: the call's own vm and node; the next is one of the node's.
+        unsafe { sys::hns_buffer_copy(self.ctx.vm, self.ctx.node, self.buffer, next) != 0 }
+    }
+
+    /// Whether it is an IPv4 fragment to one of VPP's own addresses that VPP drops
+    /// because it joins none.
+    pub fn is_unjoined(&self) -> bool {
+        // SAFETY: the call's own vm; the shim checks the length before it reads.
+        unsafe { sys::hns_buffer_is_unjoined(self.ctx.vm, self.buffer) != 0 }
+    }
+
     /// Mark it with the node's error of this number, for the node that counts
     /// what is dropped or punted; the first of `errors` is 1.
     pub fn set_error(&mut self, error: u16) {

@@ -166,6 +166,34 @@ hns_buffer_copy_frame (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_buffer_t
   return 1;
 }
 
+int
+hns_buffer_copy (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_buffer_t *b, u16 next)
+{
+  /* What stands before the current place is copied with the frame alone. */
+  u32 back = hns_frame_back (b);
+  word by = back == ~0 ? 0 : back;
+  vlib_buffer_t *c;
+  vlib_buffer_advance (b, -by);
+  c = vlib_buffer_copy (vm, b);
+  vlib_buffer_advance (b, by);
+  if (!c)
+    return 0;
+  vlib_buffer_advance (c, by);
+  vlib_set_next_frame_buffer (vm, node, next, vlib_get_buffer_index (vm, c));
+  return 1;
+}
+
+/* ip4-local hands fragments on with the error that it gives first of all and looks at nothing
+ * (ip4_local_inline in vnet/ip/ip4_forward.c); who drops with that one did not join them. */
+int
+hns_buffer_is_unjoined (vlib_main_t *vm, vlib_buffer_t *b)
+{
+  vlib_node_runtime_t *local4 = vlib_node_get_runtime (vm, ip4_local_node.index);
+  return b->error == local4->errors[IP4_ERROR_UNKNOWN_PROTOCOL] &&
+	 b->current_length >= sizeof (ip4_header_t) &&
+	 ip4_is_fragment (vlib_buffer_get_current (b));
+}
+
 /* Which of the faults that a card or the host's kernel may see otherwise VPP has
  * found: 1 in a packet of IP, 2 an unknown VLAN; 0 none of them. Those of ip4-local
  * and ip6-local count as of ip4-local and ip6-input (ip4_local_inline in

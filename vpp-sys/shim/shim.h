@@ -122,6 +122,10 @@ int hns_buffer_is_locally_originated (const vlib_buffer_t *b);
  * when there is none. */
 int hns_buffer_copy_frame (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_buffer_t *b, u16 next,
 			   u32 tx);
+/* A copy of it goes to the node's next; 0 when there is no buffer for it. */
+int hns_buffer_copy (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_buffer_t *b, u16 next);
+/* An IPv4 fragment that VPP drops because it joins none. */
+int hns_buffer_is_unjoined (vlib_main_t *vm, vlib_buffer_t *b);
 u32 hns_buffer_fault (vlib_main_t *vm, const vlib_buffer_t *b);
 int hns_buffer_is_to_own_mac (vlib_buffer_t *b);
 /* The frame that it came in; 0 when that is not known. */
@@ -279,6 +283,13 @@ void hns_solicitation_handler_set (vlib_main_t *vm, u32 node_index);
 u32 hns_ethertypes_set (vlib_main_t *vm, u32 node_index, int on);
 u32 hns_llc_set (vlib_main_t *vm, u32 node_index, int on);
 u32 hns_hop_by_hop_set (vlib_main_t *vm, u32 node_index, int on);
+/* Whether VPP joins the fragments that are for itself. */
+int hns_joins (int is_ip6);
+void hns_joins4_set (int on);
+void hns_fragments6_set (u32 node_index);
+/* Whether VPP has a use for a packet to an address of its own: 1 yes, 0 no, -1 not to be
+ * told without its `body`, of which `length` bytes are there. */
+int hns_takes (vlib_main_t *vm, int is_ip6, u8 protocol, const u8 *body, u16 length);
 
 /* neighbor.c */
 int hns_neighbor_add (int is_ip6, const u8 *address, const u8 *mac, u32 sw_if_index, int is_static,

@@ -1,5 +1,6 @@
 //! What the nodes share.
 
+pub(super) mod firsts;
 pub(super) mod frame;
 pub(super) mod hops;
 pub(super) mod memberships;

@@ -41,6 +41,7 @@ static TAPS: BarrierCell<Vec<Tap>> = BarrierCell::new(Vec::new());
 
 /// Make a tap known, or change what is known of it.
 pub fn set_tap(barrier: &Barrier<'_>, tap: Tap) {
+    super::firsts::prepare(barrier);
     TAPS.write(barrier, |taps| {
         taps.retain(|known| known.sw_if_index != tap.sw_if_index);
         taps.push(tap);

@@ -1,6 +1,7 @@
 //! Frames made by hand, byte for byte.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
 
 use crate::wire::Mac;
 
@@ -145,6 +146,35 @@ impl Ip {
         packet.extend(body);
         packet
     }
+}
+
+/// A fragment of the packet in a frame of either family, without options, tags and
+/// headers of extension: this part of what its header carries. The part begins at a multiple
+/// of eight bytes.
+pub fn fragment(frame: &[u8], part: Range<usize>, more: bool, id: u16) -> Vec<u8> {
+    let offset = u16::try_from(part.start).unwrap_or(u16::MAX);
+    let (header, body) = frame.split_at(if frame[14] >> 4 == 4 { 34 } else { 54 });
+    let body = &body[part];
+    let mut frame = header.to_vec();
+    if header.len() == 34 {
+        let length = u16::try_from(20 + body.len()).unwrap_or(u16::MAX);
+        frame[16..18].copy_from_slice(&length.to_be_bytes());
+        frame[18..20].copy_from_slice(&id.to_be_bytes());
+        frame[20..22].copy_from_slice(&((u16::from(more) << 13) | (offset / 8)).to_be_bytes());
+        frame[24..26].fill(0);
+        let sum = checksum(&[&frame[14..]]);
+        frame[24..26].copy_from_slice(&sum.to_be_bytes());
+    } else {
+        let length = u16::try_from(8 + body.len()).unwrap_or(u16::MAX);
+        frame[18..20].copy_from_slice(&length.to_be_bytes());
+        frame[20] = FRAGMENT;
+        frame.extend([header[20], 0]);
+        frame.extend((offset | u16::from(more)).to_be_bytes());
+        frame.extend(u32::from(id).to_be_bytes());
+    }
+    frame.extend(body);
+    frame.resize(frame.len().max(SHORTEST), 0);
+    frame
 }
 
 fn pseudo(src: IpAddr, dst: IpAddr, protocol: u8, length: usize) -> Vec<u8> {

@@ -6,6 +6,7 @@
 mod cards;
 mod children;
 mod faults;
+mod fragments;
 mod harness;
 mod inputs;
 mod kinds;
@@ -53,9 +54,11 @@ use support::Backend;
 
 /// Tests that have nothing to do with the backend, or are to be run natively
 /// only: the run with the builtin backend has them.
-const ONCE: [&str; 38] = [
+const ONCE: [&str; 40] = [
     "lab_",
     "load_another_version",
+    "m03_fragments_of_tunnels_are_joined_with_workers",
+    "m03_what_vpp_joins_stays_the_users_choice",
     "load_with_0_workers_without",
     "load_with_2_workers_without",
     "m01_tcp_gigabytes",
@@ -104,6 +107,7 @@ fn main() -> anyhow::Result<()> {
         loading::tests(),
         traffic::tests(),
         pods::tests(),
+        fragments::tests(),
         looks::tests(),
         leaving::tests(),
         faults::tests(),

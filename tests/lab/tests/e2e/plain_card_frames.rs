@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hostnet_lab::frames::{
-    BROADCAST, FRAGMENT, HOP_BY_HOP, ICMP, ICMP6, IGMP, Ip, OSPF, TCP, UDP, Way, alert6, arp, ethernet, icmp4, icmp6,
+    BROADCAST, HOP_BY_HOP, ICMP, ICMP6, IGMP, Ip, OSPF, TCP, UDP, Way, alert6, arp, ethernet, fragment, icmp4, icmp6,
     llc, mac_of, syn, udp,
 };
 use hostnet_lab::wire::Mac;
@@ -74,6 +74,29 @@ impl List {
                 self.ip6(name, dst, ip, UDP, |way, mark| udp(way.from6.into(), dst.into(), PORTS, mark));
             }
         }
+    }
+
+    /// These parts of a packet to this address.
+    fn fragments(&mut self, name: &'static str, dst: IpAddr, protocol: u8, parts: &[(usize, usize, bool)]) {
+        let id = u16::try_from(self.all.len()).unwrap_or(u16::MAX);
+        self.add(name, |way, mark| {
+            let marks = mark.repeat(8);
+            let src = if dst.is_ipv4() { IpAddr::from(way.from4) } else { way.from6.into() };
+            let body = match (protocol, dst) {
+                (UDP, _) => udp(src, dst, PORTS, &marks),
+                // Answers to nothing: a request would be answered, with the same mark.
+                (ICMP, _) => icmp4(0, 0, [1; 4], &marks),
+                (ICMP6, IpAddr::V6(dst)) => icmp6(way.from6, dst, 129, 0, &[&[1; 4], &marks[..]].concat()),
+                _ => mark.repeat(9),
+            };
+            let whole = match dst {
+                IpAddr::V4(to) => {
+                    ethernet(mac_of(dst, way.to), way.from, IP4, &Ip::default().packet4(way.from4, to, protocol, &body))
+                }
+                IpAddr::V6(to) => frame6(way, way.from6, to, &Ip::default(), protocol, &body),
+            };
+            parts.iter().map(|(from, to, more)| fragment(&whole, *from..*to, *more, id)).collect()
+        });
     }
 
     fn arp(&mut self, name: &'static str, dst: Mac, packet: impl FnOnce(&Way) -> Vec<u8>) {
@@ -155,20 +178,33 @@ fn ip4(list: &mut List) {
     let record_route = vec![7, 7, 4, 0, 0, 0, 0, 0];
     list.udp("4 record route", to4, &Ip { options: record_route, ..Ip::default() });
     list.ip4("4 RSVP, router alert", to4, &Ip { hops: 64, ..Ip::router_alert() }, 46, |_, mark| mark.to_vec());
-    list.add("4 fragments", |way, mark| {
-        let whole = udp(way.from4.into(), to4.into(), PORTS, &mark.repeat(8));
-        let (first, second) = whole.split_at(40);
-        let piece = |fragment, body: &[u8]| {
-            let ip = Ip { fragment, id: 4242, ..Ip::default() };
-            ethernet(way.to, way.from, IP4, &ip.packet4(way.from4, to4, UDP, body))
-        };
-        vec![piece(0x2000, first), piece(5, second)]
-    });
+    fragments(list, to4);
     list.add("4 UDP without a checksum", |way, mark| {
         let mut body = udp(way.from4.into(), to4.into(), PORTS, mark);
         body[6..8].fill(0);
         vec![ethernet(way.to, way.from, IP4, &Ip::default().packet4(way.from4, to4, UDP, &body))]
     });
+}
+
+/// A card delivers what came, and the kernel waits for what did not. A row of one packet's
+/// fragments each: from, to, and whether there are more.
+fn fragments(list: &mut List, dst: impl Into<IpAddr>) {
+    let dst = dst.into();
+    let icmp = if dst.is_ipv4() { ICMP } else { ICMP6 };
+    let (first, middle, last) = ((0, 24, true), (24, 48, true), (48, 72, false));
+    let mut add = |four, six, protocol, parts: &[(usize, usize, bool)]| {
+        list.fragments(if dst.is_ipv4() { four } else { six }, dst, protocol, parts);
+    };
+    add("4 fragments", "6 fragments", UDP, &[first, middle, last]);
+    add("4 fragments of ICMP", "6 fragments of ICMP", icmp, &[first, last]);
+    add("4 fragments of OSPF", "6 fragments of OSPF", OSPF, &[first, middle, last]);
+    add("4 fragments, the first one last", "6 fragments, the first one last", UDP, &[last, middle, first]);
+    add("4 fragments, the first one missing", "6 fragments, the first one missing", UDP, &[middle, last]);
+    add("4 fragments, one missing", "6 fragments, one missing", UDP, &[first, last]);
+    add("4 fragments, one twice", "6 fragments, one twice", UDP, &[first, middle, middle, last]);
+    add("4 fragments that overlap", "6 fragments that overlap", UDP, &[first, (16, 48, true), last]);
+    add("4 fragments beyond the end", "6 fragments beyond the end", UDP, &[first, last, (48, 72, true)]);
+    add("4 fragment of an odd length", "6 fragment of an odd length", UDP, &[(0, 21, true)]);
 }
 
 /// Errors about the host's own packets.
@@ -203,6 +239,15 @@ fn groups4(list: &mut List) {
     list.ip4("4 224.0.0.18 VRRP", group(18), &Ip::hops(255), 112, |_, mark| mark.to_vec());
     list.udp("4 224.0.0.251 mDNS", group(251), &Ip::hops(255));
     list.udp("4 routed group", routed, &Ip::hops(8));
+    for (name, dst, protocol) in [
+        ("4 fragments to 224.0.0.5", group(5), OSPF),
+        ("4 fragments to 224.0.0.251", group(251), UDP),
+        ("4 fragments to all", Ipv4Addr::BROADCAST, UDP),
+        ("4 fragments to all of the subnet", SUBNET, UDP),
+        ("4 fragments to a routed group", routed, UDP),
+    ] {
+        list.fragments(name, dst.into(), protocol, &[(0, 40, true), (40, 72, false)]);
+    }
     list.ip4("4 IGMP query", ALL4, &Ip::router_alert(), IGMP, |_, mark| icmp4(0x11, 100, [0; 4], mark));
     list.ip4("4 IGMPv2 report", routed, &Ip::router_alert(), IGMP, |_, mark| icmp4(0x16, 0, routed.octets(), mark));
     list.ip4("4 IGMPv3 report", group(22), &Ip::router_alert(), IGMP, |_, mark| icmp4(0x22, 0, [0; 4], mark));
@@ -249,15 +294,8 @@ fn ip6(list: &mut List) {
     list.ip6("6 hop-by-hop options", to6, &Ip::default(), HOP_BY_HOP, |way, mark| {
         alert6(UDP, &udp(way.from6.into(), to6.into(), PORTS, mark))
     });
-    list.add("6 fragments", |way, mark| {
-        let whole = udp(way.from6.into(), to6.into(), PORTS, &mark.repeat(8));
-        let (first, second) = whole.split_at(40);
-        let piece = |offset: u8, body: &[u8]| {
-            let body = [&[UDP, 0, 0, offset, 0, 0, 0x12, 0x34], body].concat();
-            frame6(way, way.from6, to6, &Ip::default(), FRAGMENT, &body)
-        };
-        vec![piece(1, first), piece(40, second)]
-    });
+    fragments(list, to6);
+    list.fragments("6 fragment that is all", to6.into(), UDP, &[(0, 72, false)]);
     for (name, kind, code, four) in
         [("6 port unreachable", 1, 4, [0; 4]), ("6 too big", 2, 0, [0, 0, 5, 0]), ("6 time exceeded", 3, 0, [0; 4])]
     {
@@ -277,6 +315,13 @@ fn groups6(list: &mut List) {
     list.udp("6 ff02::fb mDNS", group(0xfb), &Ip::hops(255));
     list.udp("6 ff02::1:2 DHCP", Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 2), &Ip::hops(1));
     list.udp("6 routed group", routed, &Ip::hops(8));
+    for (name, dst, protocol) in [
+        ("6 fragments to ff02::5", group(5), OSPF),
+        ("6 fragments to ff02::fb", group(0xfb), UDP),
+        ("6 fragments to a routed group", routed, UDP),
+    ] {
+        list.fragments(name, dst.into(), protocol, &[(0, 40, true), (40, 72, false)]);
+    }
     for (name, dst, kind) in [
         ("6 MLD query", ALL6, 130),
         ("6 MLDv1 report", routed, 131),

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use etherparse::{IpNumber, PacketBuilder};
 use hostnet_lab::checks::Checks;
+use hostnet_lab::time::secs;
 use hostnet_lab::topology::{Lab, Options, addr};
 use hostnet_lab::traffic::{ping, tcp, udp};
 use hostnet_lab::wire::{Tap, mac};
@@ -52,12 +53,13 @@ fn octets(text: &str) -> Result<Vec<u8>> {
     })
 }
 
-fn contains(frame: &[u8], bytes: &[u8]) -> bool {
+pub(crate) fn contains(frame: &[u8], bytes: &[u8]) -> bool {
     frame.windows(bytes.len()).any(|window| window == bytes)
 }
 
 const PORT: u16 = 4000;
-const MARK: &[u8] = b"through the tunnel";
+/// In every inner packet.
+pub(crate) const MARK: &[u8] = b"through the tunnel";
 
 /// A UDP packet for the pod from somewhere behind the tunnel, without a link
 /// header.
@@ -92,7 +94,7 @@ fn through(lab: &Lab, frames: &[(&str, Vec<u8>)]) -> Result<()> {
     let mut checks = Checks::new();
     for (what, frame) in frames {
         wire.send(frame)?;
-        let came = pod.wait_for(what, hostnet_lab::time::secs(3), |frame| contains(frame, MARK).then_some(()));
+        let came = pod.wait_for(what, secs(3), |frame| contains(frame, MARK).then_some(()));
         checks.add(what, came);
     }
     // The host's answers come after whatever came before.
@@ -104,6 +106,11 @@ fn through(lab: &Lab, frames: &[(&str, Vec<u8>)]) -> Result<()> {
 
 fn ipip(lab: &Lab) -> Result<()> {
     enable_all(lab)?;
+    through(lab, &ipip_frames(lab)?)
+}
+
+/// Tunnels, and a frame of each.
+pub(crate) fn ipip_frames(lab: &Lab) -> Result<Vec<(&'static str, Vec<u8>)>> {
     for (local, remote) in [(addr::HOST4, addr::PEER4), (addr::HOST6, addr::PEER6)] {
         let name = lab.vpp.ctl(&format!("create ipip tunnel src {local} dst {remote}"))?;
         let name = name.trim();
@@ -123,10 +130,11 @@ fn ipip(lab: &Lab) -> Result<()> {
         .ipv6(ip16(addr::PEER6)?, ip16(addr::HOST6)?, 64)
         .write(&mut frame, IpNumber::IPV4, &inner(false)?)?;
     frames.push(("IPIP over IPv6", frame));
-    through(lab, &frames)
+    Ok(frames)
 }
 
-fn with_vxlan() -> Options {
+/// VPP has VXLAN.
+pub(crate) fn with_vxlan() -> Options {
     let mut options = options();
     options.vpp.plugins.push("vxlan_plugin.so".to_owned());
     options
@@ -136,6 +144,11 @@ const VXLAN_PORT: u16 = 4789;
 
 fn vxlan(lab: &Lab) -> Result<()> {
     enable_all(lab)?;
+    through(lab, &vxlan_frames(lab)?)
+}
+
+/// Tunnels, and frames of them.
+pub(crate) fn vxlan_frames(lab: &Lab) -> Result<Vec<(&'static str, Vec<u8>)>> {
     // A bridge domain with a loopback in it, routed to the pod.
     let inside = "02:00:5e:00:00:77";
     let name = lab.vpp.ctl(&format!("create loopback interface mac {inside}"))?;
@@ -173,5 +186,5 @@ fn vxlan(lab: &Lab) -> Result<()> {
         }
         frames.push((what, frame));
     }
-    through(lab, &frames)
+    Ok(frames)
 }
