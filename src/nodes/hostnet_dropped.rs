@@ -2,9 +2,10 @@
 //!
 //! A card delivers what is sent to it, whatever is inside, and the host's kernel
 //! decides: what has a wrong checksum, length or version, comes from where no
-//! route leads to, or has the tag of a VLAN that nobody has made. The node stands
-//! where VPP drops whatever it drops; what other nodes drop, a policy for one,
-//! stays dropped.
+//! route leads to or from the host's own address, or has the tag of a VLAN that
+//! nobody has made. So with frames of SNAP (Cisco's discovery and spanning tree)
+//! and, where VPP does not do MPLS on the uplink, of MPLS. The node stands where VPP
+//! drops whatever it drops; what other nodes drop, a policy for one, stays dropped.
 //!
 //! VPP starts that arc once a frame of packets, for the last packet's interface,
 //! so that none knows its next feature: what stays dropped ends it here.
@@ -18,14 +19,14 @@ const NEXT_DROP: Next = Next::To(0);
 const NEXT_OUTPUT: Next = Next::To(1);
 /// The numbers of [`NODE`]'s `errors`.
 const ERROR_FAULTY: u16 = 1;
-const ERROR_VLAN: u16 = 2;
+const ERROR_UNUSED: u16 = 2;
 
 pub(super) static NODE: Node = Node {
     name: c"hostnet-dropped",
     nexts: &[c"drop", c"interface-output"],
     errors: &[
         c"packets of the link that VPP finds a fault in, for the host",
-        c"frames of VLANs that VPP does not have, for the host",
+        c"frames of VLANs and protocols that VPP has no use for, for the host",
     ],
     function: Some(entry::<Dropped>),
     format_trace: Some(format_trace::<Dropped>),
@@ -45,8 +46,8 @@ struct Trace {
 /// A card takes it: it is to its MAC, or to several.
 fn is_for_us(packet: &Packet<'_>, fault: Fault) -> bool {
     let is_addressed = packet.frame().is_some_and(is_to_group) || packet.is_to_own_mac();
-    // A tag is in the frame's own head.
-    is_addressed && (fault == Fault::Vlan || is_as_it_came(packet))
+    // What it has no use for is in the frame's own head.
+    is_addressed && (fault == Fault::Unused || is_as_it_came(packet))
 }
 
 fn taken<'n>(ctx: &'n Context<'_>, packet: &mut Packet<'_>, fault: Fault) -> Option<&'n Tap> {
@@ -63,7 +64,7 @@ impl PacketNode for Dropped {
         let tap = fault.and_then(|fault| taken(ctx, packet, fault)).map(|tap| tap.sw_if_index);
         let next = match (tap, fault) {
             (Some(_), Some(fault)) => {
-                ctx.count(if fault == Fault::Vlan { ERROR_VLAN } else { ERROR_FAULTY }, 1);
+                ctx.count(if fault == Fault::Unused { ERROR_UNUSED } else { ERROR_FAULTY }, 1);
                 NEXT_OUTPUT
             }
             _ => NEXT_DROP,

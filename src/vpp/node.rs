@@ -51,10 +51,11 @@ pub enum Next {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Length, version or checksum of IP, or of what is above; or there is no route
-    /// to its source. See `hns_faults` of the shim.
+    /// to its source, or that is VPP's own. See `hns_faults` of the shim.
     Packet,
-    /// The tag of a VLAN that the interface does not have.
-    Vlan,
+    /// The tag of a VLAN that the interface does not have, a protocol of SNAP that
+    /// nobody has registered, or MPLS where that is not enabled.
+    Unused,
 }
 
 /// A node that looks at one packet at a time.
@@ -257,7 +258,7 @@ impl Packet<'_> {
         // SAFETY: the call's own vm; the buffer is ours for this call.
         match unsafe { sys::hns_buffer_fault(self.ctx.vm, self.buffer) } {
             1 => Some(Fault::Packet),
-            2 => Some(Fault::Vlan),
+            2 => Some(Fault::Unused),
             _ => None,
         }
     }

@@ -2,8 +2,12 @@
 /* Buffers: layouts of the opaque areas differ between VPP versions, so every
  * access goes through VPP's own macros. */
 #include "shim.h"
+#include <vnet/mpls/mpls.api_enum.h>
+#include <vnet/snap/snap.h>
 
 extern vlib_node_registration_t ethernet_input_node;
+extern vlib_node_registration_t mpls_input_node;
+extern vlib_node_registration_t snap_input_node;
 
 vlib_buffer_t *
 hns_buffer (vlib_main_t *vm, u32 index)
@@ -195,7 +199,8 @@ hns_buffer_is_unjoined (vlib_main_t *vm, vlib_buffer_t *b)
 }
 
 /* Which of the faults that a card or the host's kernel may see otherwise VPP has
- * found: 1 in a packet of IP, 2 an unknown VLAN; 0 none of them. Those of ip4-local
+ * found: 1 in a packet of IP, 2 a VLAN, a protocol of SNAP, or MPLS, that it has no use
+ * for; 0 none of them. Those of ip4-local
  * and ip6-local count as of ip4-local and ip6-input (ip4_local_inline in
  * vnet/ip/ip4_forward.c, ip6_local_inline in vnet/ip/ip6_forward.c). */
 u32
@@ -210,6 +215,7 @@ hns_buffer_fault (vlib_main_t *vm, const vlib_buffer_t *b)
     IP4_ERROR_UDP_CHECKSUM,
     IP4_ERROR_UDP_LENGTH,
     IP4_ERROR_SRC_LOOKUP_MISS,
+    IP4_ERROR_SPOOFED_LOCAL_PACKETS,
   };
   static const u8 of_ip6[] = {
     IP6_ERROR_TOO_SHORT,     IP6_ERROR_BAD_LENGTH, IP6_ERROR_VERSION,        IP6_ERROR_UDP_CHECKSUM,
@@ -219,6 +225,8 @@ hns_buffer_fault (vlib_main_t *vm, const vlib_buffer_t *b)
   vlib_node_runtime_t *local4 = vlib_node_get_runtime (vm, ip4_local_node.index);
   vlib_node_runtime_t *ip6 = vlib_node_get_runtime (vm, ip6_input_node.index);
   vlib_node_runtime_t *eth = vlib_node_get_runtime (vm, ethernet_input_node.index);
+  vlib_node_runtime_t *snap = vlib_node_get_runtime (vm, snap_input_node.index);
+  vlib_node_runtime_t *mpls = vlib_node_get_runtime (vm, mpls_input_node.index);
   u32 found = 0;
   for (u32 i = 0; i < ARRAY_LEN (of_input4); i++)
     found |= b->error == input4->errors[of_input4[i]];
@@ -226,7 +234,11 @@ hns_buffer_fault (vlib_main_t *vm, const vlib_buffer_t *b)
     found |= b->error == local4->errors[of_local4[i]];
   for (u32 i = 0; i < ARRAY_LEN (of_ip6); i++)
     found |= b->error == ip6->errors[of_ip6[i]];
-  return b->error == eth->errors[ETHERNET_ERROR_UNKNOWN_VLAN] ? 2 : found;
+  if (b->error == eth->errors[ETHERNET_ERROR_UNKNOWN_VLAN] ||
+      b->error == snap->errors[SNAP_ERROR_UNKNOWN_PROTOCOL] ||
+      b->error == mpls->errors[MPLS_ERROR_NOT_ENABLED])
+    return 2;
+  return found;
 }
 
 int

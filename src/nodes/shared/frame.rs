@@ -1,6 +1,8 @@
 //! Whole frames between the host and its link: what they are, and the way to
 //! the host's device.
 
+use std::net::Ipv4Addr;
+
 use super::taps::{self, Tap};
 use super::wire::{ICMP6, IP6_LEN, array, be16};
 pub(crate) use crate::model::frame::{ARP, FIRST_ETHERTYPE, IP4, IP6, ethertype, is_to_group};
@@ -22,7 +24,8 @@ pub(crate) fn is_of_link(frame: &[u8]) -> bool {
     let ip = frame.get(at..).unwrap_or_default();
     match ethertype {
         IP4 if is_to_group(frame) => is_of_link4(frame, ip),
-        IP4 => is_dhcp_answer(ip),
+        // Some relays send to all in a frame to one.
+        IP4 => array(ip, 16) == Some(Ipv4Addr::BROADCAST.octets()) || is_dhcp_answer(ip),
         IP6 if is_to_group(frame) => is_of_link6(ip),
         IP6 => ip.get(6) == Some(&ICMP6) && ip.get(IP6_LEN) == Some(&ROUTER_ADVERTISEMENT),
         _ => false,
@@ -136,6 +139,7 @@ mod tests {
         let datagram = |port: u8| [ip4([192, 0, 2, 7], UDP), vec![0, 67, 0, port]].concat();
         let answer = datagram(68);
         assert!(of([2; 6], IP4, &answer));
+        assert!(of([2; 6], IP4, &ip4([255; 4], UDP)));
         assert!(!of([2; 6], IP4, &datagram(67)));
         assert!(!of([2; 6], IP4, &answer[..22]));
         assert!(of(GROUP6, IP6, &ip6([0xff, 0x02], 17, &[])));

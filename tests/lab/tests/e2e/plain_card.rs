@@ -52,6 +52,12 @@ const TO_HOST: &[(&str, Difference)] = &[
     ("ARP request for the host", Missing),
     ("ND solicitation for the host", Missing),
     ("ND solicitation to the host", Missing),
+    ("4 TTL 0", Missing),
+    ("6 hop limit 0", Missing),
+    ("4 all of the subnet to one machine", Missing),
+    ("4 to 0.0.0.0", Missing),
+    ("4 to class E", Missing),
+    ("6 to ::1", Missing),
 ];
 
 /// The same for what it sends.

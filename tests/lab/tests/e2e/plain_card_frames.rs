@@ -141,6 +141,7 @@ pub(crate) fn to_host(way: Way) -> Vec<Class> {
     nd_from_link(&mut list);
     l2(&mut list);
     malformed(&mut list);
+    strange(&mut list);
     // To an address that is yet to come.
     let offered = Ipv4Addr::new(192, 0, 2, 98);
     list.ip4("4 DHCP answer", offered, &Ip::default(), UDP, |way, mark| {
@@ -380,6 +381,13 @@ fn l2(list: &mut List) {
     ] {
         list.add(name, |way, mark| vec![ethernet(dst, way.from, ethertype, &marked(first)(mark))]);
     }
+    // Cisco's discovery protocol, and its spanning tree of a VLAN's.
+    for (name, last, protocol) in [("L2 CDP", 0xcc, [0x20, 0]), ("L2 PVST+", 0xcd, [1, 0x0b])] {
+        let snap = [&[0, 0, 0x0c], &protocol[..]].concat();
+        list.add(name, |way, mark| {
+            vec![llc([1, 0, 0x0c, 0xcc, 0xcc, last], way.from, 0xaa, &[&snap[..], mark].concat())]
+        });
+    }
     list.add("L2 STP", |way, mark| vec![llc(nearest(0), way.from, 0x42, mark)]);
     list.add("L2 IS-IS", |way, mark| vec![llc(nearest(0x14), way.from, 0xfe, &marked(&[0x83, 0x1b, 1, 0])(mark))]);
 }
@@ -424,4 +432,67 @@ fn malformed(list: &mut List) {
         frame[18] = 4;
         vec![frame]
     });
+}
+
+/// What no good machine sends, or not to one machine.
+fn strange(list: &mut List) {
+    let Way { to4, to6, .. } = list.way;
+    let datagram = |way: &Way, src: Ipv4Addr, dst: Ipv4Addr, mark: &[u8]| {
+        let packet = Ip::default().packet4(src, dst, UDP, &udp(src.into(), dst.into(), PORTS, mark));
+        ethernet(way.to, way.from, IP4, &packet)
+    };
+    for (name, src) in [
+        ("4 from 127.0.0.1", Ipv4Addr::LOCALHOST),
+        ("4 from a group", ALL4),
+        ("4 from all", Ipv4Addr::BROADCAST),
+        ("4 from all of the subnet", SUBNET),
+        ("4 from the host's own address", to4),
+        ("4 from class E", Ipv4Addr::new(240, 0, 0, 1)),
+    ] {
+        list.add(name, |way, mark| vec![datagram(way, src, to4, mark)]);
+    }
+    for (name, src) in [
+        ("6 from ::1", Ipv6Addr::LOCALHOST),
+        ("6 from ::", Ipv6Addr::UNSPECIFIED),
+        ("6 from a group", ALL6),
+        ("6 from the host's own address", to6),
+        ("6 from a link-local address", Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x99)),
+    ] {
+        list.add(name, |way, mark| {
+            vec![frame6(way, src, to6, &Ip::default(), UDP, &udp(src.into(), to6.into(), PORTS, mark))]
+        });
+    }
+    list.udp("4 TTL 0", to4, &Ip::hops(0));
+    list.udp("6 hop limit 0", to6, &Ip::hops(0));
+    for (name, dst) in [
+        ("4 224.0.0.1 to one machine", ALL4),
+        ("4 all to one machine", Ipv4Addr::BROADCAST),
+        ("4 all of the subnet to one machine", SUBNET),
+        ("4 to 0.0.0.0", Ipv4Addr::UNSPECIFIED),
+        ("4 to class E", Ipv4Addr::new(240, 0, 0, 1)),
+    ] {
+        list.add(name, |way, mark| vec![datagram(way, way.from4, dst, mark)]);
+    }
+    list.udp("6 to ::1", Ipv6Addr::LOCALHOST, &Ip::default());
+    list.add("4 to the host, in a frame to all", |way, mark| {
+        vec![[&BROADCAST, &datagram(way, way.from4, to4, mark)[6..]].concat()]
+    });
+    list.add("4 with the host's own MAC as source", |way, mark| {
+        let mut frame = datagram(way, way.from4, to4, mark);
+        frame.copy_within(..6, 6);
+        vec![frame]
+    });
+    for (name, ethertype, first) in [
+        ("L2 priority", 0x8100, &b"\xa0\x00\x08\x00"[..]),
+        ("L2 service VLAN", 0x88a8, b"\x00\x05\x08\x00"),
+        ("L2 MPLS", 0x8847, b"\x00\x02\x11\x40"),
+        ("L2 PPPoE", 0x8864, b"\x11\x00\x00\x01\x00\x10\x00\x21"),
+        ("L2 PTP", 0x88f7, b"\x00\x02"),
+        ("L2 MACsec", 0x88e5, b"\x00\x02"),
+    ] {
+        list.add(name, |way, mark| {
+            let frame = datagram(way, way.from4, to4, mark);
+            vec![ethernet(way.to, way.from, ethertype, &[first, &frame[14..]].concat())]
+        });
+    }
 }
