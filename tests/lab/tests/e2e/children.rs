@@ -47,7 +47,7 @@ fn children(vpp: &Vpp) -> Result<Vec<Value>> {
     Ok(all.into_iter().filter(|uplink| !uplink["vlan"].is_null()).collect())
 }
 
-fn wait_child(vpp: &Vpp, device: &str) -> Result<Value> {
+pub(crate) fn wait_child(vpp: &Vpp, device: &str) -> Result<Value> {
     until(&format!("{device} is an uplink"), secs(5), || {
         let all = children(vpp)?;
         let found = all.iter().find(|uplink| uplink["host_if"] == device && uplink["state"] == "enabled");
@@ -56,7 +56,7 @@ fn wait_child(vpp: &Vpp, device: &str) -> Result<Value> {
     })
 }
 
-fn wait_none(vpp: &Vpp) -> Result<()> {
+pub(crate) fn wait_none(vpp: &Vpp) -> Result<()> {
     until("no VLAN is left", secs(5), || {
         let all = children(vpp)?;
         ensure!(all.is_empty(), "{all:#?}");

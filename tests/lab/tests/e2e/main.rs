@@ -33,6 +33,7 @@ mod plain_card_police;
 mod plain_card_programs;
 mod plain_card_routing;
 mod plain_card_services;
+mod plain_card_stacked;
 mod plain_card_vpp;
 mod pods;
 mod resolution;
@@ -141,6 +142,7 @@ fn main() -> anyhow::Result<()> {
         plain_card_groups::tests(),
         plain_card_vpp::tests(),
         plain_card_elsewhere::tests(),
+        plain_card_stacked::tests(),
         plain_card_police::tests(),
     ];
     let mut tests: Vec<Trial> = tests.into_iter().flatten().collect();
