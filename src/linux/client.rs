@@ -7,6 +7,7 @@ use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage, LinkXdp,
 };
+use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage};
 use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
 use nix::errno::Errno;
@@ -53,6 +54,26 @@ impl Netlink {
     /// The device of that index.
     pub fn link_by_index(&mut self, index: u32) -> Result<Option<LinkFacts>, Error> {
         self.link(&format!("look up device number {index}"), of_index(index))
+    }
+
+    /// Whether the device is to take frames to more MACs than its own.
+    pub fn has_more_macs(&mut self, index: u32) -> Result<bool, Error> {
+        let mut message = NeighbourMessage::default();
+        message.header.family = AddressFamily::Bridge;
+        message.header.ifindex = index;
+        let what = format!("list the MACs of device number {index}");
+        let answers = self.socket.dump(&what, &Message::GetNeighbour(message))?;
+        // Those of groups are told, too; and, of a bridge's port, whom it leads to.
+        let is_one = |answer: &Message| match answer {
+            Message::NewNeighbour(entry) if entry.header.flags.contains(NeighbourFlags::Own) => {
+                entry.attributes.iter().any(|attribute| match attribute {
+                    NeighbourAttribute::LinkLayerAddress(mac) => mac.first().is_some_and(|first| first & 1 == 0),
+                    _ => false,
+                })
+            }
+            _ => false,
+        };
+        Ok(answers.iter().any(is_one))
     }
 
     /// Every device of the namespace.

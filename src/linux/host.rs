@@ -192,11 +192,26 @@ impl Host {
         }
     }
 
-    /// The groups whose frames the host's device takes.
+    /// The groups whose frames the host's device takes. A VLAN's are those of the
+    /// device below, whose filter does not look at tags and has those of all that is
+    /// stacked on it.
     pub fn groups(&mut self, plan: &Plan) -> Result<Groups, Error> {
         let session = self.session_of(plan)?;
-        let link = session.found(plan)?;
-        Ok(Groups::new(link.all_groups, groups::read(&session.target.netns, link.index)?))
+        let mut link = session.found(plan)?;
+        let Place { netns, netlink } = &mut session.target;
+        if let Some(below) = link.below.filter(|_| plan.child.is_some()) {
+            link = netlink.link_by_index(below)?.unwrap_or(link);
+        }
+        // A tap has no filter of MACs: where it is to have more than its own, the
+        // kernel itself is one of those that want it promiscuous
+        // (`__dev_set_rx_mode` in net/core/dev.c).
+        let all = link.all_groups
+            || match link.promiscuity {
+                0 => false,
+                1 => !netlink.has_more_macs(link.index)?,
+                _ => true,
+            };
+        Ok(Groups::new(all, groups::read(netns, link.index)?))
     }
 
     /// Whether the host's device of this index is there: where it is about to

@@ -28,8 +28,13 @@ pub struct LinkFacts {
     pub up: bool,
     /// It has a carrier (`IFF_LOWER_UP`).
     pub carrier: bool,
-    /// It takes the frames of every group (`IFF_PROMISC` or `IFF_ALLMULTI`).
+    /// It takes the frames of every group: `IFF_PROMISC` or `IFF_ALLMULTI` set by
+    /// hand, or the second whoever wants it.
     pub all_groups: bool,
+    /// How many want it promiscuous.
+    pub promiscuity: u32,
+    /// The index of the device that it is stacked on, in whichever namespace.
+    pub below: Option<u32>,
     /// What it is on the wire (`ARPHRD_*`, linux/if_arp.h).
     pub hardware_type: u16,
     /// What made it: `tun`, `veth`; `None` for hardware and loopback.
@@ -71,6 +76,8 @@ pub(super) fn read_link(message: &LinkMessage) -> LinkFacts {
         up: message.header.flags.contains(LinkFlags::Up),
         carrier: message.header.flags.contains(LinkFlags::LowerUp),
         all_groups: message.header.flags.intersects(LinkFlags::Promisc | LinkFlags::Allmulti),
+        promiscuity: 0,
+        below: None,
         hardware_type: u16::from(message.header.link_layer_type),
         kind: None,
         xdp: false,
@@ -82,6 +89,12 @@ pub(super) fn read_link(message: &LinkMessage) -> LinkFacts {
             LinkAttribute::Address(bytes) => {
                 facts.mac = <[u8; 6]>::try_from(bytes.as_slice()).ok().map(MacAddr);
             }
+            // The flags are those that were set by hand: not by a sniffer's socket, a
+            // bridge, or a device stacked on it (`dev_get_flags` in net/core/dev.c).
+            // Kernels before 6.0 do not tell of the first.
+            LinkAttribute::AllMulticast(users) => facts.all_groups |= *users > 0,
+            LinkAttribute::Promiscuity(users) => facts.promiscuity = *users,
+            LinkAttribute::Link(index) => facts.below = Some(*index),
             LinkAttribute::Xdp(parts) => {
                 facts.xdp =
                     parts.iter().any(|part| matches!(part, LinkXdp::Attached(how) if *how != XdpAttached::None));
@@ -375,6 +388,24 @@ mod tests {
     fn route(prefix: &str, hops: &[NextHop], mtu: Option<u32>) -> Route {
         let next_hops = hops.iter().cloned().collect();
         Route { prefix: prefix.parse().unwrap(), kind: RouteKind::Unicast, next_hops, mtu }
+    }
+
+    #[test]
+    fn a_link_tells_who_wants_every_frame_of_it() {
+        let read = |flags, attributes: &[LinkAttribute]| {
+            let mut message = LinkMessage::default();
+            message.header.flags = flags;
+            message.attributes.extend_from_slice(attributes);
+            let facts = read_link(&over_the_wire(&message));
+            (facts.all_groups, facts.promiscuity, facts.below)
+        };
+        let quiet = [LinkAttribute::AllMulticast(0), LinkAttribute::Promiscuity(0)];
+        assert_eq!(read(LinkFlags::Up, &quiet), (false, 0, None));
+        assert_eq!(read(LinkFlags::Promisc, &quiet), (true, 0, None));
+        assert_eq!(read(LinkFlags::Allmulti, &quiet), (true, 0, None));
+        assert_eq!(read(LinkFlags::Up, &[LinkAttribute::AllMulticast(1)]), (true, 0, None));
+        let on_another = [LinkAttribute::Promiscuity(2), LinkAttribute::Link(7)];
+        assert_eq!(read(LinkFlags::Up, &on_another), (false, 2, Some(7)));
     }
 
     #[test]

@@ -16,6 +16,8 @@ use crate::model::Groups;
 #[derive(Debug, Default)]
 pub(super) struct GroupsMirror {
     due: bool,
+    /// The index of the device below a VLAN's.
+    below: Option<u32>,
     told: Option<Groups>,
 }
 
@@ -25,9 +27,15 @@ impl GroupsMirror {
         self.due = true;
     }
 
-    /// The kernel told something: promiscuous mode may have come or gone.
+    /// The kernel told something: promiscuous mode may have come or gone, on the
+    /// device or on what is stacked on it, however high. What ends there takes its
+    /// groups along without a report.
     pub(super) fn hear(&mut self, event: &KernelEvent, device: u32) {
-        self.due |= matches!(event, KernelEvent::Link(link) if link.index == device);
+        let KernelEvent::Link(link) = event else { return };
+        if link.index == device {
+            self.below = link.parent;
+        }
+        self.due |= link.index == device || Some(link.index) == self.below || link.parent.is_some();
     }
 
     /// VPP did not take them.
@@ -46,5 +54,27 @@ impl GroupsMirror {
         }
         self.told = Some(now.clone());
         Ok(Some(LinkOp::SetGroups(now)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::mirror::KernelLink;
+
+    #[test]
+    fn what_is_below_and_above_counts() {
+        let link = |index, parent| KernelEvent::Link(KernelLink { index, parent, ..KernelLink::default() });
+        let due = |mirror: &mut GroupsMirror, event: &KernelEvent| {
+            mirror.hear(event, 9);
+            std::mem::take(&mut mirror.due)
+        };
+        let mut mirror = GroupsMirror::default();
+        assert!(!due(&mut mirror, &link(4, None)), "not known to be below");
+        assert!(due(&mut mirror, &link(9, Some(4))), "itself");
+        assert!(due(&mut mirror, &link(4, None)), "below");
+        assert!(due(&mut mirror, &link(11, Some(10))), "on what may be on it");
+        assert!(!due(&mut mirror, &link(5, None)), "another");
+        assert!(!due(&mut mirror, &KernelEvent::LinkGone(4)));
     }
 }

@@ -24,6 +24,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     vec![
         clean_scenario("q09_a_macvlan_hears_groups_as_over_a_veth", macvlans),
         clean_scenario_in(Kind::Workers, "q09_a_macvlan_hears_groups_as_over_a_veth_with_workers", macvlans),
+        clean_scenario("q09_who_wants_every_frame_has_every_group", everything),
         clean_scenario("q09_vlans_hear_groups_as_over_a_veth", vlans).with_ignored_flag(!knows_vlans()),
     ]
 }
@@ -47,6 +48,8 @@ const fn device(name: &'static str, tags: &'static [u16], network: u8) -> Device
     Device { name, is_containers: false, tags, network, is_filtered: true }
 }
 
+/// The host's own.
+const UNTAGGED: Device = device("eth0", &[], 0);
 const MACVLAN: Device = device("mac0", &[], 1);
 const VLAN: Device = device("eth0.7", &[7], 2);
 const MACVLAN_ON_VLAN: Device = device("mac7", &[7], 3);
@@ -228,6 +231,62 @@ impl Link<'_> {
         }
         Ok(())
     }
+
+    /// Somebody looks at everything, on the device or below it: every group comes.
+    fn looked_at(&self, device: &Device) -> Result<()> {
+        let program = Program::on(self.netns(device), device)?;
+        for (netns, name) in [(self.netns(device), device.name), (self.host, "eth0")] {
+            for mode in ["allmulticast", "promisc"] {
+                netns.ip(&format!("link set {name} {mode} on"))?;
+                let come = self.comes_to(device, &program, &wanted(false, false));
+                netns.ip(&format!("link set {name} {mode} off"))?;
+                come.with_context(|| format!("{name} with {mode}"))?;
+                let stay_off = self.comes_to(device, &program, &self.wanted(device, false));
+                stay_off.with_context(|| format!("{name} without {mode}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many frames of no VLAN to the first groups come to the host's device. A
+    /// card's filter does not look at tags.
+    fn untagged(&self) -> Result<usize> {
+        static ROUND: AtomicU32 = AtomicU32::new(0);
+        let round = ROUND.fetch_add(1, Ordering::Relaxed);
+        let mut seen: Vec<Vec<u8>> = Vec::new();
+        let has = |frame: &[u8], text: &str| frame.windows(text.len()).any(|part| part == text.as_bytes());
+        let text = |to: IpAddr| format!("<{to} untagged in round {round}>");
+        for group in ROUTED {
+            self.wire.send(&UNTAGGED.frame(group, 9, &text(group))?)?;
+        }
+        // As above.
+        for number in 1..=2 {
+            let text = format!("<broadcast {number} in round {round}>");
+            self.wire.send(&UNTAGGED.frame(BROADCAST, 9, &text)?)?;
+            self.device.wait_for("a broadcast", secs(5), |frame| {
+                seen.push(frame.to_vec());
+                has(frame, &text).then_some(())
+            })?;
+        }
+        Ok(seen.iter().filter(|frame| ROUTED.iter().any(|group| has(frame, &text(*group)))).count())
+    }
+
+    /// VPP may be about to hear of what has changed.
+    fn until_untagged(&self, count: usize) -> Result<()> {
+        until(&format!("{count} untagged frames come"), secs(10), || Ok((self.untagged()? == count).then_some(())))
+    }
+
+    /// The device is set down while a program listens, and up again.
+    fn ends(&self, device: &Device) -> Result<()> {
+        let program = Program::on(self.netns(device), device)?;
+        program.listen(true)?;
+        self.comes_to(device, &program, &self.wanted(device, true)).context("joined")?;
+        self.until_untagged(2).context("joined")?;
+        self.host.ip(&format!("link set {} down", device.name))?;
+        self.until_untagged(0).context("down")?;
+        self.host.ip(&format!("link set {} up", device.name))?;
+        self.comes_to(device, &program, &self.wanted(device, true)).context("up again")
+    }
 }
 
 /// Two ends of a veth, the host's `eth0` among them.
@@ -267,10 +326,31 @@ fn as_over_veth(
     known()?;
     let mut checks = Checks::new();
     for device in devices {
-        checks.add(&format!("{} over a veth", device.name), veth.followed(device));
-        checks.add(device.name, link.followed(device));
+        let Device { name, is_containers, .. } = *device;
+        checks.add(&format!("{name} over a veth"), veth.followed(device));
+        checks.add(name, link.followed(device));
+        if device.is_filtered {
+            checks.add(&format!("{name}, looked at"), link.looked_at(device));
+        }
+        // In another namespace the host's mirror does not see a device's end.
+        if !is_containers {
+            checks.add(&format!("{name}, down"), link.ends(device));
+        }
     }
     checks.finish()
+}
+
+/// As a sniffer does, a macvlan of this mode has the device promiscuous without its
+/// flag.
+fn everything(lab: &Lab) -> Result<()> {
+    enable_all(lab)?;
+    let (wire, device) = (Tap::on(&lab.gw, "vpp0")?, Tap::on(&lab.host, "eth0")?);
+    let link = Link { wire, device, host: &lab.host, container: &lab.host, is_plain: false };
+    ensure!(link.untagged()? == 0, "nobody listens");
+    lab.host.ip("link add all0 link eth0 type macvlan mode passthru\nlink set all0 up")?;
+    link.until_untagged(2)?;
+    lab.host.ip("link del all0")?;
+    link.until_untagged(0)
 }
 
 fn macvlans(lab: &Lab) -> Result<()> {
