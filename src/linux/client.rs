@@ -183,12 +183,13 @@ impl Netlink {
         }
     }
 
-    /// Have the kernel make no IPv6 address of its own. Fails with
+    /// Have the kernel make no IPv6 address of its own, or, whenever the link comes
+    /// up from now on, the link-local one of the MAC (`eui64`). Fails with
     /// `EAFNOSUPPORT` on a device that has no IPv6.
-    pub fn stop_ip6_address_generation(&mut self, index: u32) -> Result<(), Error> {
-        let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+    pub fn set_ip6_address_generation(&mut self, index: u32, on: bool) -> Result<(), Error> {
+        let mode = AfSpecInet6::AddrGenMode(if on { In6AddrGenMode::Eui64 } else { In6AddrGenMode::None });
         let attributes = vec![LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])])];
-        self.set("switch IPv6 address generation off", index, attributes)
+        self.set("switch IPv6 address generation", index, attributes)
     }
 
     /// Delete the device.

@@ -417,7 +417,7 @@ impl Session {
             return Err(Error::new(format!("check device {name} after its move"), differences.join("; ")));
         }
         let has_ip6 = plan.config.addresses.iter().any(|address| address.addr().is_ipv6());
-        match self.target.netlink.stop_ip6_address_generation(link.index) {
+        match self.target.netlink.set_ip6_address_generation(link.index, false) {
             // No IPv6 on this device or in this kernel: none is generated.
             Err(error) if error.errno() == Some(Errno::EAFNOSUPPORT) && !has_ip6 => return Ok(()),
             other => other?,
@@ -479,6 +479,11 @@ impl Session {
                 let added = addresses.get(..done).unwrap_or_default();
                 return Err(self.also(error, plan, |s, plan| s.delete_addresses(plan, added)));
             }
+        }
+        // A link that goes down loses it, and nobody else gives it back.
+        let of_mac = plan.device.mac.link_local();
+        if addresses.iter().any(|address| address.addr() == of_mac) {
+            self.target.netlink.set_ip6_address_generation(link.index, true)?;
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! The little that is read of Ethernet frames, by byte offsets: headers in
 //! buffers have no alignment. What is not there is `None`.
 
+use super::VlanTag;
+
 /// Ethertypes.
 pub const IP4: u16 = 0x0800;
 /// ARP.
@@ -49,6 +51,16 @@ pub fn ethertype(frame: &[u8]) -> Option<(u16, usize)> {
     Some((be16(frame, at)?, at + 2))
 }
 
+/// The outer tag, and whether it is the only one; `None` without a VLAN's. A frame with
+/// a priority alone is in none (IEEE 802.1Q, 9.6).
+pub fn vlan(frame: &[u8]) -> Option<(VlanTag, bool)> {
+    let tag = be16(frame, 12)?;
+    let id = be16(frame, 14)? & 0x0fff;
+    let is_only = !matches!(be16(frame, 16), Some(VLAN | SERVICE_VLAN));
+    let is_vlan = matches!(tag, VLAN | SERVICE_VLAN) && id != 0;
+    is_vlan.then_some((VlanTag { id, is_ad: tag == SERVICE_VLAN }, is_only))
+}
+
 /// Whether it goes to several machines.
 pub fn is_to_group(frame: &[u8]) -> bool {
     frame.first().is_some_and(|byte| byte & 1 == 1)
@@ -69,6 +81,16 @@ mod tests {
         assert_eq!(ethertype(&frame(SERVICE_VLAN, &tagged)), Some((IP6, 22)));
         assert_eq!(ethertype(&frame(VLAN, &[0, 7])), None);
         assert_eq!(ethertype(&[]), None);
+    }
+
+    #[test]
+    fn a_priority_is_no_vlan() {
+        let tag = |id, is_ad| VlanTag { id, is_ad };
+        assert_eq!(vlan(&frame(IP4, &[0; 20])), None);
+        assert_eq!(vlan(&frame(VLAN, &[0xa0, 0, 8, 0])), None);
+        assert_eq!(vlan(&frame(VLAN, &[0xa0, 7, 8, 0])), Some((tag(7, false), true)));
+        assert_eq!(vlan(&frame(SERVICE_VLAN, &[0, 7, 0x81, 0])), Some((tag(7, true), false)));
+        assert_eq!(vlan(&frame(VLAN, &[0])), None);
     }
 
     #[test]

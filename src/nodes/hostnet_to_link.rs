@@ -4,19 +4,18 @@
 //! not IP leave by the uplink as the host made them, as from a plain card: VPP
 //! would drop them or, IGMP above all, bring them back. The node stands before
 //! `ethernet-input`, where a frame is still whole and IP options have not led
-//! it elsewhere. Unicast goes on into VPP, and so do questions for a
-//! neighbour's MAC: to the host VPP itself is every neighbour.
+//! it elsewhere. Unicast to VPP's MAC goes on into VPP, and so do questions for a
+//! neighbour's MAC: to the host VPP itself is every neighbour. Where the host names
+//! another MAC, as a DHCP server does to a client without an address, the frame is
+//! that machine's. All in a VLAN that VPP does not have is the link's.
 
 use std::fmt::Write as _;
 
-use super::shared::frame::{ARP, IP4, IP6, ethertype, is_membership, is_to_group};
+use super::shared::frame::{ARP, IP4, IP6, ethertype, is_membership, vlan};
 use super::shared::wire::{ARP_REQUEST, ICMP6, IP6_LEN, NEIGHBOR_SOLICITATION, array, be16};
 use super::shared::{memberships, taps};
 use crate::model::MacAddr;
 use crate::vpp::node::{Context, Next, Node, Packet, PacketNode, entry, format_trace};
-
-/// MPLS in unicast frames, which go to VPP as their next hop.
-const MPLS: u16 = 0x8847;
 
 /// The numbers of [`NODE`]'s `nexts`.
 const NEXT_OUTPUT: Next = Next::To(1);
@@ -29,9 +28,9 @@ pub(super) static NODE: Node = Node {
     name: c"hostnet-to-link",
     nexts: &[c"interface-output"],
     errors: &[
-        c"broadcasts and multicasts of IP, sent to the link",
+        c"IP to all, to groups and to MACs of others, sent to the link",
         c"ARP probes, announcements and replies, sent to the link",
-        c"frames of other protocols, sent to the link",
+        c"frames of other protocols and VLANs, sent to the link",
     ],
     function: Some(entry::<ToLink>),
     format_trace: Some(format_trace::<ToLink>),
@@ -55,10 +54,9 @@ fn for_link(frame: &[u8], vpp: MacAddr) -> Option<u16> {
     let body = frame.get(at..)?;
     match ethertype {
         ARP => is_arp_for_link(body).then_some(ERROR_ARP),
-        IP4 | IP6 | MPLS if !is_to_group(frame) => None,
+        _ if array(frame, 0) == Some(vpp.0) => None,
         IP6 if is_question(body) => None,
         IP4 | IP6 => Some(ERROR_IP),
-        _ if array(frame, 0) == Some(vpp.0) => None,
         _ => Some(ERROR_OTHER),
     }
 }
@@ -89,7 +87,9 @@ impl PacketNode for ToLink {
             uplink: None,
         };
         let Some(tap) = taps::find(ctx, packet.rx()) else { return (Next::Feature, trace) };
-        let Some(counted) = for_link(frame, tap.mac) else { return (Next::Feature, trace) };
+        let is_unknown = vlan(frame).is_some_and(|(vlan, is_only)| !is_only || !taps::has_vlan(ctx, packet.rx(), vlan));
+        let counted = if is_unknown { Some(ERROR_OTHER) } else { for_link(frame, tap.mac) };
+        let Some(counted) = counted else { return (Next::Feature, trace) };
         if is_membership(frame) {
             memberships::tell(ctx);
         }
@@ -140,19 +140,22 @@ mod tests {
     }
 
     #[test]
-    fn unicast_ip_is_vpps_and_other_protocols_are_the_links() {
-        for ethertype in [IP4, IP6, MPLS] {
-            assert_eq!(to(PEER, ethertype, &[0; 40]), None);
+    fn what_is_to_vpps_mac_is_vpps() {
+        const MPLS: u16 = 0x8847;
+        for ethertype in [IP4, IP6, MPLS, 0x88b5] {
+            assert_eq!(to(VPP.0, ethertype, &[0; 40]), None);
         }
+        // The host has named a machine.
+        assert_eq!(to(PEER, IP4, &[0; 40]), Some(ERROR_IP));
+        assert_eq!(to(PEER, MPLS, &[0; 40]), Some(ERROR_OTHER));
         assert_eq!(to([0xff; 6], IP4, &[0; 40]), Some(ERROR_IP));
         assert_eq!(to(PEER, 0x88cc, &[0; 40]), Some(ERROR_OTHER));
-        assert_eq!(to(VPP.0, 0x88b5, &[0; 40]), None);
         // STP: a length.
         assert_eq!(to([1, 0x80, 0xc2, 0, 0, 0], 38, &[0x42; 40]), Some(ERROR_OTHER));
         // Within a VLAN it is the same.
         let tagged = [&[0, 7][..], &IP4.to_be_bytes(), &[0; 20]].concat();
         assert_eq!(to([0xff; 6], 0x8100, &tagged), Some(ERROR_IP));
-        assert_eq!(to(PEER, 0x8100, &tagged), None);
+        assert_eq!(to(VPP.0, 0x8100, &tagged), None);
     }
 
     #[test]

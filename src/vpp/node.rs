@@ -215,8 +215,7 @@ impl Packet<'_> {
     }
 
     /// Make it the frame again that it came in. `false`, and nothing is changed,
-    /// when that is not known or it is in several buffers, joined from
-    /// fragments above all.
+    /// when that is not known.
     pub fn to_frame(&mut self) -> bool {
         // SAFETY: the shim checks the bounds.
         unsafe { sys::hns_buffer_to_frame(self.buffer) != 0 }

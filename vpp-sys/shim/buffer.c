@@ -146,7 +146,7 @@ int
 hns_buffer_to_frame (vlib_buffer_t *b)
 {
   u32 back = hns_frame_back (b);
-  if (back == ~0 || (b->flags & VLIB_BUFFER_NEXT_PRESENT))
+  if (back == ~0)
     return 0;
   vlib_buffer_advance (b, -(word) back);
   return 1;

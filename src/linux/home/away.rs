@@ -214,7 +214,7 @@ fn park(takeover: &Takeover) -> Result<NetnsFile, Error> {
         return Err(Error::new(what, "it has got an XDP program just now"));
     }
     // A namespace without IPv6 makes none either.
-    let _ = there.stop_ip6_address_generation(link.index);
+    let _ = there.set_ip6_address_generation(link.index, false);
     // Its MAC is VPP's now, but multicast groups are filtered by whom the
     // kernel knows to have joined them.
     there.set_promisc(link.index, true)?;

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::taps::{self, Tap};
 use super::wire::{ICMP6, IP6_LEN, array, be16};
-pub(crate) use crate::model::frame::{ARP, FIRST_ETHERTYPE, IP4, IP6, ethertype, is_to_group};
+pub(crate) use crate::model::frame::{ARP, FIRST_ETHERTYPE, IP4, IP6, ethertype, is_to_group, vlan};
 use crate::model::frame::{HOP_BY_HOP, IGMP, UDP};
 use crate::vpp::node::{Context, Packet};
 
@@ -23,19 +23,20 @@ pub(crate) fn is_of_link(frame: &[u8]) -> bool {
     let Some((ethertype, at)) = ethertype(frame) else { return false };
     let ip = frame.get(at..).unwrap_or_default();
     match ethertype {
-        IP4 if is_to_group(frame) => is_of_link4(frame, ip),
-        // Some relays send to all in a frame to one.
-        IP4 => array(ip, 16) == Some(Ipv4Addr::BROADCAST.octets()) || is_dhcp_answer(ip),
-        IP6 if is_to_group(frame) => is_of_link6(ip),
-        IP6 => ip.get(6) == Some(&ICMP6) && ip.get(IP6_LEN) == Some(&ROUTER_ADVERTISEMENT),
+        IP4 => is_of_link4(frame, ip) || is_dhcp_answer(ip),
+        IP6 => is_of_link6(ip) || ip.get(6) == Some(&ICMP6) && ip.get(IP6_LEN) == Some(&ROUTER_ADVERTISEMENT),
         _ => false,
     }
 }
 
+/// Some relays, access points and bridges send what is for all, or for a group, in a
+/// frame to one.
 fn is_of_link4(frame: &[u8], ip: &[u8]) -> bool {
     let is_broadcast = frame.get(..6).is_some_and(|dst| dst == [0xff; 6]);
+    let Some(dst) = array::<4>(ip, 16).map(Ipv4Addr::from) else { return false };
     // 224.0.0.0/24: RFC 5771, section 4.
-    is_broadcast || ip.get(16..19).is_some_and(|dst| dst == [224, 0, 0]) || ip.get(9) == Some(&IGMP)
+    let is_of_link = dst.is_broadcast() || dst.octets()[..3] == [224, 0, 0];
+    is_broadcast || is_of_link || dst.is_multicast() && ip.get(9) == Some(&IGMP)
 }
 
 fn is_dhcp_answer(ip: &[u8]) -> bool {
@@ -134,8 +135,11 @@ mod tests {
         assert!(of(GROUP, IP4, &ip4([224, 0, 0, 251], 17)));
         assert!(!of(GROUP, IP4, &ip4([224, 0, 1, 1], 17)));
         assert!(of(GROUP, IP4, &ip4([239, 1, 1, 1], IGMP)));
-        // One machine's frame, whatever address is inside.
-        assert!(!of([2; 6], IP4, &ip4([224, 0, 0, 1], 17)));
+        // In a frame to one machine, too.
+        assert!(of([2; 6], IP4, &ip4([224, 0, 0, 1], 17)));
+        assert!(!of([2; 6], IP4, &ip4([224, 0, 1, 1], 17)));
+        assert!(!of([2; 6], IP4, &ip4([192, 0, 2, 7], IGMP)));
+        assert!(of([2; 6], IP6, &ip6([0xff, 0x02], 17, &[])));
         let datagram = |port: u8| [ip4([192, 0, 2, 7], UDP), vec![0, 67, 0, port]].concat();
         let answer = datagram(68);
         assert!(of([2; 6], IP4, &answer));

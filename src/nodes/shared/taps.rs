@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
 
-use crate::model::{Groups, MacAddr};
+use crate::model::{Groups, MacAddr, VlanTag};
 use crate::vpp::node::Context;
 use crate::vpp::{Barrier, BarrierCell};
 
@@ -22,6 +22,8 @@ pub struct Tap {
     pub uplink: u32,
     /// MAC of VPP's side: what every neighbour of the host's resolves to.
     pub mac: MacAddr,
+    /// Its VLAN on the tap below, where it is one.
+    pub vlan: Option<VlanTag>,
     /// The host's own addresses: nobody answers for those.
     pub own: Vec<IpAddr>,
     /// Those that it has on devices that VPP does not know.
@@ -117,4 +119,9 @@ pub(crate) fn of_uplink<'n>(ctx: &'n Context<'_>, sw_if_index: u32) -> Option<&'
 /// The tap of that index.
 pub(crate) fn find<'n>(ctx: &'n Context<'_>, sw_if_index: u32) -> Option<&'n Tap> {
     TAPS.read(ctx).iter().find(|tap| tap.sw_if_index == sw_if_index)
+}
+
+/// Whether VPP has that VLAN on the tap.
+pub(crate) fn has_vlan(ctx: &Context<'_>, tap: u32, vlan: VlanTag) -> bool {
+    TAPS.read(ctx).iter().any(|child| child.vlan == Some(vlan) && ctx.below(child.sw_if_index) == tap)
 }

@@ -26,6 +26,7 @@ mod plain_card;
 mod plain_card_clients;
 mod plain_card_dhcp;
 mod plain_card_elsewhere;
+mod plain_card_found;
 mod plain_card_frames;
 mod plain_card_groups;
 mod plain_card_paths;
@@ -144,6 +145,7 @@ fn main() -> anyhow::Result<()> {
         plain_card_elsewhere::tests(),
         plain_card_stacked::tests(),
         plain_card_police::tests(),
+        plain_card_found::tests(),
     ];
     let mut tests: Vec<Trial> = tests.into_iter().flatten().collect();
     if Backend::of_this_run() == Backend::Vhost {

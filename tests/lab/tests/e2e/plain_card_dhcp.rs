@@ -40,12 +40,20 @@ pub(crate) struct Server<'a> {
 
 impl<'a> Server<'a> {
     pub(crate) fn start(rooms: &'a Rooms<'a>, words: &[String]) -> Result<Self> {
+        Self::on(rooms, "br0", words)
+    }
+
+    /// On another device.
+    pub(crate) fn on(rooms: &'a Rooms<'a>, device: &str, words: &[String]) -> Result<Self> {
         let conf = rooms.write("dnsmasq.conf", "")?;
-        let common = [format!("--conf-file={conf}"), format!("--dhcp-leasefile={}", rooms.path("leases").display())];
+        let common = [
+            format!("--conf-file={conf}"),
+            format!("--dhcp-leasefile={}", rooms.path("leases").display()),
+            format!("--interface={device}"),
+        ];
         let fixed = [
             "--no-daemon",
             "--port=0",
-            "--interface=br0",
             "--bind-interfaces",
             "--dhcp-authoritative",
             "--no-ping",

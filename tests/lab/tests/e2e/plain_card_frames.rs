@@ -466,6 +466,7 @@ fn strange(list: &mut List) {
     list.udp("6 hop limit 0", to6, &Ip::hops(0));
     for (name, dst) in [
         ("4 224.0.0.1 to one machine", ALL4),
+        ("4 a routed group to one machine", Ipv4Addr::new(239, 1, 2, 3)),
         ("4 all to one machine", Ipv4Addr::BROADCAST),
         ("4 all of the subnet to one machine", SUBNET),
         ("4 to 0.0.0.0", Ipv4Addr::UNSPECIFIED),
@@ -474,6 +475,13 @@ fn strange(list: &mut List) {
         list.add(name, |way, mark| vec![datagram(way, way.from4, dst, mark)]);
     }
     list.udp("6 to ::1", Ipv6Addr::LOCALHOST, &Ip::default());
+    list.add("6 ff02::fb to one machine", |way, mark| {
+        let dst = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
+        let mut frame =
+            frame6(way, way.from6, dst, &Ip::default(), UDP, &udp(way.from6.into(), dst.into(), PORTS, mark));
+        frame[..6].copy_from_slice(&way.to);
+        vec![frame]
+    });
     list.add("4 to the host, in a frame to all", |way, mark| {
         vec![[&BROADCAST, &datagram(way, way.from4, to4, mark)[6..]].concat()]
     });
