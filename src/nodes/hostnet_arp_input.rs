@@ -36,8 +36,8 @@ struct Trace {
 }
 
 /// Whether VPP alone has to do with it: somebody else asks for one of the host's
-/// addresses.
-fn is_vpps(arp: &[u8], own: &[std::net::IpAddr]) -> bool {
+/// addresses. Where VPP does not answer, `hostnet-dropped` has it.
+pub(super) fn is_vpps(arp: &[u8], own: &[std::net::IpAddr]) -> bool {
     let (Some(sender), Some(target)) = (array::<4>(arp, 14), array::<4>(arp, 24)) else { return false };
     be16(arp, 6) == Some(ARP_REQUEST)
         && sender != [0; 4]

@@ -10,7 +10,8 @@
 //! VPP starts that arc once a frame of packets, for the last packet's interface,
 //! so that none knows its next feature: what stays dropped ends it here.
 
-use super::shared::frame::{is_as_it_came, is_to_group, tap_of, to_host};
+use super::hostnet_arp_input::is_vpps;
+use super::shared::frame::{ARP, ethertype, is_as_it_came, is_to_group, tap_of, to_host};
 use super::shared::taps::Tap;
 use crate::vpp::node::{Context, Fault, Next, Node, Packet, PacketNode, entry, format_trace};
 
@@ -46,12 +47,20 @@ struct Trace {
 /// A card takes it: it is to its MAC, or to several.
 fn is_for_us(packet: &Packet<'_>, fault: Fault) -> bool {
     let is_addressed = packet.frame().is_some_and(is_to_group) || packet.is_to_own_mac();
-    // What it has no use for is in the frame's own head.
+    // What it has no use for is in the frame's own head. ARP of others is copied
+    // before VPP reads it.
     is_addressed && (fault == Fault::Unused || is_as_it_came(packet))
 }
 
 fn taken<'n>(ctx: &'n Context<'_>, packet: &mut Packet<'_>, fault: Fault) -> Option<&'n Tap> {
     let tap = tap_of(ctx, packet.rx()).filter(|_| is_for_us(packet, fault))?;
+    let has_it = |frame: &[u8]| match ethertype(frame) {
+        Some((ARP, at)) => !frame.get(at..).is_some_and(|arp| is_vpps(arp, &tap.own)),
+        _ => false,
+    };
+    if packet.frame().is_some_and(has_it) {
+        return None;
+    }
     to_host(packet, tap).then_some(tap)
 }
 

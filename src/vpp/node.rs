@@ -54,7 +54,8 @@ pub enum Fault {
     /// to its source, or that is VPP's own. See `hns_faults` of the shim.
     Packet,
     /// The tag of a VLAN that the interface does not have, a protocol of SNAP that
-    /// nobody has registered, or MPLS where that is not enabled.
+    /// nobody has registered, MPLS where that is not enabled, or an ARP request that
+    /// VPP does not answer: from outside its subnets, or for another machine.
     Unused,
 }
 

@@ -2,6 +2,7 @@
 /* Buffers: layouts of the opaque areas differ between VPP versions, so every
  * access goes through VPP's own macros. */
 #include "shim.h"
+#include <vnet/arp/arp.api_enum.h>
 #include <vnet/mpls/mpls.api_enum.h>
 #include <vnet/snap/snap.h>
 
@@ -198,9 +199,27 @@ hns_buffer_is_unjoined (vlib_main_t *vm, vlib_buffer_t *b)
 	 ip4_is_fragment (vlib_buffer_get_current (b));
 }
 
+/* An ARP request that VPP does not answer: from outside its subnets, or sent for another
+ * machine. */
+static int
+hns_is_unanswered (vlib_main_t *vm, const vlib_buffer_t *b)
+{
+  /* The node's registration is VPP's own. */
+  static u32 arp_reply = ~0;
+  u32 index = __atomic_load_n (&arp_reply, __ATOMIC_RELAXED);
+  if (index == ~0)
+    {
+      index = hns_node_by_name (vm, "arp-reply");
+      __atomic_store_n (&arp_reply, index, __ATOMIC_RELAXED);
+    }
+  vlib_error_t *errors = vlib_node_get_runtime (vm, index)->errors;
+  return b->error == errors[ARP_ERROR_L3_SRC_ADDRESS_NOT_LOCAL] ||
+	 b->error == errors[ARP_ERROR_L2_ADDRESS_MISMATCH];
+}
+
 /* Which of the faults that a card or the host's kernel may see otherwise VPP has
- * found: 1 in a packet of IP, 2 a VLAN, a protocol of SNAP, or MPLS, that it has no use
- * for; 0 none of them. Those of ip4-local
+ * found: 1 in a packet of IP, 2 a VLAN, a protocol of SNAP, MPLS, or an ARP request, that
+ * it has no use for; 0 none of them. Those of ip4-local
  * and ip6-local count as of ip4-local and ip6-input (ip4_local_inline in
  * vnet/ip/ip4_forward.c, ip6_local_inline in vnet/ip/ip6_forward.c). */
 u32
@@ -236,7 +255,7 @@ hns_buffer_fault (vlib_main_t *vm, const vlib_buffer_t *b)
     found |= b->error == ip6->errors[of_ip6[i]];
   if (b->error == eth->errors[ETHERNET_ERROR_UNKNOWN_VLAN] ||
       b->error == snap->errors[SNAP_ERROR_UNKNOWN_PROTOCOL] ||
-      b->error == mpls->errors[MPLS_ERROR_NOT_ENABLED])
+      b->error == mpls->errors[MPLS_ERROR_NOT_ENABLED] || hns_is_unanswered (vm, b))
     return 2;
   return found;
 }

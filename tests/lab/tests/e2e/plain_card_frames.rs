@@ -259,6 +259,13 @@ fn arp_from_link(list: &mut List) {
     let Way { from, to, from4, to4, .. } = list.way;
     let none = [0; 6];
     list.arp("ARP request for the host", BROADCAST, |_| arp(1, (from, from4), (none, to4)));
+    list.arp("ARP request from another subnet", BROADCAST, |_| {
+        arp(1, (from, Ipv4Addr::new(203, 0, 113, 99)), (none, to4))
+    });
+    list.arp("ARP request for another machine", BROADCAST, |_| arp(1, ([2, 9, 9, 9, 9, 9], NOBODY4), (none, to4)));
+    list.arp("ARP announcement from another subnet", BROADCAST, |_| {
+        arp(1, (from, Ipv4Addr::new(203, 0, 113, 98)), (none, Ipv4Addr::new(203, 0, 113, 98)))
+    });
     list.arp("ARP announcement", BROADCAST, |_| arp(1, (from, from4), (none, from4)));
     list.arp("ARP reply to all", BROADCAST, |_| arp(2, (from, from4), (BROADCAST, from4)));
     list.arp("ARP reply to the host", to, |_| arp(2, (from, from4), (to, to4)));
