@@ -15,9 +15,9 @@
 
 use std::net::IpAddr;
 
-use super::shared::frame::{ip_to_host, tap_of};
+use super::shared::frame::{destination, ip_to_host, tap_of};
 use super::shared::taps;
-use super::shared::wire::{ICMP6, IP6_LEN, array};
+use super::shared::wire::{ICMP6, IP6_LEN};
 use crate::model::frame::ICMP;
 use crate::vpp::node::{Context, Next, Node, Packet, PacketNode, entry, format_trace};
 
@@ -87,14 +87,6 @@ fn is_of_link_alone(ip: &[u8]) -> bool {
         }
         // VPP hands on a router solicitation with its frame's head.
         None => true,
-    }
-}
-
-fn destination(ip: &[u8]) -> Option<IpAddr> {
-    match ip.first()? >> 4 {
-        4 => array::<4>(ip, 16).map(IpAddr::from),
-        6 => array::<16>(ip, 24).map(IpAddr::from),
-        _ => None,
     }
 }
 
@@ -172,20 +164,6 @@ impl PacketNode for Punt {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_destination_of_either_family() {
-        let mut ip = [0_u8; 40];
-        assert_eq!(destination(&ip), None);
-        ip[0] = 0x45;
-        ip[16..20].copy_from_slice(&[10, 0, 0, 7]);
-        assert_eq!(destination(&ip), Some(IpAddr::from([10, 0, 0, 7])));
-        ip[0] = 0x60;
-        ip[24] = 0xfd;
-        assert_eq!(destination(&ip), "fd00::".parse().ok());
-        assert_eq!(destination(&ip[..30]), None);
-        assert_eq!(destination(&[]), None);
-    }
 
     #[test]
     fn a_links_own_are_told_from_what_is_routed() {

@@ -4,18 +4,25 @@
 //! not IP leave by the uplink as the host made them, as from a plain card: VPP
 //! would drop them or, IGMP above all, bring them back. The node stands before
 //! `ethernet-input`, where a frame is still whole and IP options have not led
-//! it elsewhere. Unicast to VPP's MAC goes on into VPP, and so do questions for a
-//! neighbour's MAC: to the host VPP itself is every neighbour. Where the host names
-//! another MAC, as a DHCP server does to a client without an address, the frame is
-//! that machine's. All in a VLAN that VPP does not have is the link's.
+//! it elsewhere. Unicast goes on into VPP, and so do questions for a neighbour's MAC:
+//! to the host VPP itself is every neighbour. It may know their own MACs as well, by
+//! their announcements, so that a MAC alone says nothing: a gateway's is that of what
+//! goes to pods. But what VPP's routes cannot lead there is that machine's: a DHCP
+//! server's answer to a client without an address, and what goes to an address of
+//! the host's own, as balancers send it. All in a VLAN that VPP does not have is the
+//! link's.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
-use super::shared::frame::{ARP, IP4, IP6, ethertype, is_membership, vlan};
+use super::shared::frame::{ARP, IP4, IP6, destination, ethertype, is_dhcp_answer, is_membership, is_to_group, vlan};
 use super::shared::wire::{ARP_REQUEST, ICMP6, IP6_LEN, NEIGHBOR_SOLICITATION, array, be16};
 use super::shared::{memberships, taps};
 use crate::model::MacAddr;
 use crate::vpp::node::{Context, Next, Node, Packet, PacketNode, entry, format_trace};
+
+/// MPLS in unicast frames, which go to VPP as their next hop.
+const MPLS: u16 = 0x8847;
 
 /// The numbers of [`NODE`]'s `nexts`.
 const NEXT_OUTPUT: Next = Next::To(1);
@@ -28,7 +35,7 @@ pub(super) static NODE: Node = Node {
     name: c"hostnet-to-link",
     nexts: &[c"interface-output"],
     errors: &[
-        c"IP to all, to groups and to MACs of others, sent to the link",
+        c"IP to all, to groups and to machines known by their MAC, sent to the link",
         c"ARP probes, announcements and replies, sent to the link",
         c"frames of other protocols and VLANs, sent to the link",
     ],
@@ -48,17 +55,25 @@ struct Trace {
 }
 
 /// The error that counts it, if it is for the link; `vpp` is the MAC of VPP's
-/// side.
-fn for_link(frame: &[u8], vpp: MacAddr) -> Option<u16> {
+/// side, `own` the host's addresses.
+fn for_link(frame: &[u8], vpp: MacAddr, own: &[IpAddr]) -> Option<u16> {
     let (ethertype, at) = ethertype(frame)?;
     let body = frame.get(at..)?;
+    let is_vpps = array(frame, 0) == Some(vpp.0);
     match ethertype {
         ARP => is_arp_for_link(body).then_some(ERROR_ARP),
-        _ if array(frame, 0) == Some(vpp.0) => None,
+        IP4 | IP6 if !is_to_group(frame) => (!is_vpps && is_named(body, own)).then_some(ERROR_IP),
+        MPLS if !is_to_group(frame) => None,
         IP6 if is_question(body) => None,
         IP4 | IP6 => Some(ERROR_IP),
+        _ if is_vpps => None,
         _ => Some(ERROR_OTHER),
     }
+}
+
+/// The machine that is to have it is known by its MAC alone.
+fn is_named(ip: &[u8], own: &[IpAddr]) -> bool {
+    is_dhcp_answer(ip) || destination(ip).is_some_and(|dst| own.contains(&dst))
 }
 
 /// All but a request for another's MAC. What it asks for its own sake, a probe
@@ -88,7 +103,7 @@ impl PacketNode for ToLink {
         };
         let Some(tap) = taps::find(ctx, packet.rx()) else { return (Next::Feature, trace) };
         let is_unknown = vlan(frame).is_some_and(|(vlan, is_only)| !is_only || !taps::has_vlan(ctx, packet.rx(), vlan));
-        let counted = if is_unknown { Some(ERROR_OTHER) } else { for_link(frame, tap.mac) };
+        let counted = if is_unknown { Some(ERROR_OTHER) } else { for_link(frame, tap.mac, &tap.own) };
         let Some(counted) = counted else { return (Next::Feature, trace) };
         if is_membership(frame) {
             memberships::tell(ctx);
@@ -118,9 +133,10 @@ mod tests {
     const VPP: MacAddr = MacAddr([2, 0xca, 0, 0, 0, 0]);
     const GROUP: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
     const PEER: [u8; 6] = [2; 6];
+    const HOST: [u8; 4] = [10, 0, 0, 1];
 
     fn to(dst: [u8; 6], ethertype: u16, body: &[u8]) -> Option<u16> {
-        for_link(&[&dst[..], &[4; 6], &ethertype.to_be_bytes(), body].concat(), VPP)
+        for_link(&[&dst[..], &[4; 6], &ethertype.to_be_bytes(), body].concat(), VPP, &[HOST.into()])
     }
 
     #[test]
@@ -140,27 +156,35 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_vpps_mac_is_vpps() {
-        const MPLS: u16 = 0x8847;
-        for ethertype in [IP4, IP6, MPLS, 0x88b5] {
-            assert_eq!(to(VPP.0, ethertype, &[0; 40]), None);
+    fn unicast_ip_is_vpps_and_other_protocols_are_the_links() {
+        for ethertype in [IP4, IP6, MPLS] {
+            assert_eq!(to(PEER, ethertype, &[0; 40]), None);
         }
-        // The host has named a machine.
-        assert_eq!(to(PEER, IP4, &[0; 40]), Some(ERROR_IP));
-        assert_eq!(to(PEER, MPLS, &[0; 40]), Some(ERROR_OTHER));
         assert_eq!(to([0xff; 6], IP4, &[0; 40]), Some(ERROR_IP));
         assert_eq!(to(PEER, 0x88cc, &[0; 40]), Some(ERROR_OTHER));
+        assert_eq!(to(VPP.0, 0x88b5, &[0; 40]), None);
         // STP: a length.
         assert_eq!(to([1, 0x80, 0xc2, 0, 0, 0], 38, &[0x42; 40]), Some(ERROR_OTHER));
         // Within a VLAN it is the same.
         let tagged = [&[0, 7][..], &IP4.to_be_bytes(), &[0; 20]].concat();
         assert_eq!(to([0xff; 6], 0x8100, &tagged), Some(ERROR_IP));
-        assert_eq!(to(VPP.0, 0x8100, &tagged), None);
+        assert_eq!(to(PEER, 0x8100, &tagged), None);
+    }
+
+    #[test]
+    fn a_machine_may_be_known_by_its_mac_alone() {
+        let ip = |dst: [u8; 4], port| [&[0x45; 9][..], &[17; 7], &dst, &[0, 67, 0, port]].concat();
+        let offered = [10, 0, 0, 9];
+        assert_eq!(to(PEER, IP4, &ip(offered, 68)), Some(ERROR_IP));
+        assert_eq!(to(PEER, IP4, &ip(HOST, 80)), Some(ERROR_IP));
+        assert_eq!(to(PEER, IP4, &ip(offered, 80)), None);
+        assert_eq!(to(VPP.0, IP4, &ip(offered, 68)), None);
+        assert_eq!(to(VPP.0, IP4, &ip(HOST, 80)), None);
     }
 
     #[test]
     fn what_is_too_short_is_vpps() {
-        assert_eq!(for_link(&[], VPP), None);
-        assert_eq!(for_link(&[0xff; 13], VPP), None);
+        assert_eq!(for_link(&[], VPP, &[]), None);
+        assert_eq!(for_link(&[0xff; 13], VPP, &[]), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Whole frames between the host and its link: what they are, and the way to
 //! the host's device.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::taps::{self, Tap};
 use super::wire::{ICMP6, IP6_LEN, array, be16};
@@ -39,7 +39,8 @@ fn is_of_link4(frame: &[u8], ip: &[u8]) -> bool {
     is_broadcast || is_of_link || dst.is_multicast() && ip.get(9) == Some(&IGMP)
 }
 
-fn is_dhcp_answer(ip: &[u8]) -> bool {
+/// DHCP's to its client, who may not have the address yet.
+pub(crate) fn is_dhcp_answer(ip: &[u8]) -> bool {
     let port = || be16(ip, 4 * usize::from(ip.first()? & 0x0f) + 2);
     ip.get(9) == Some(&UDP) && port() == Some(DHCP_CLIENT)
 }
@@ -68,6 +69,15 @@ pub(crate) fn is_membership(frame: &[u8]) -> bool {
         IP4 => ip.get(9) == Some(&IGMP),
         IP6 => is_mld(ip),
         _ => false,
+    }
+}
+
+/// Where an IP packet goes.
+pub(crate) fn destination(ip: &[u8]) -> Option<IpAddr> {
+    match ip.first()? >> 4 {
+        4 => array::<4>(ip, 16).map(IpAddr::from),
+        6 => array::<16>(ip, 24).map(IpAddr::from),
+        _ => None,
     }
 }
 
@@ -123,6 +133,20 @@ mod tests {
         ip[24..26].copy_from_slice(&dst);
         ip.extend(body);
         ip
+    }
+
+    #[test]
+    fn the_destination_of_either_family() {
+        let mut ip = [0_u8; 40];
+        assert_eq!(destination(&ip), None);
+        ip[0] = 0x45;
+        ip[16..20].copy_from_slice(&[10, 0, 0, 7]);
+        assert_eq!(destination(&ip), Some(IpAddr::from([10, 0, 0, 7])));
+        ip[0] = 0x60;
+        ip[24] = 0xfd;
+        assert_eq!(destination(&ip), "fd00::".parse().ok());
+        assert_eq!(destination(&ip[..30]), None);
+        assert_eq!(destination(&[]), None);
     }
 
     const GROUP: [u8; 6] = [1, 0, 0x5e, 0, 0, 1];

@@ -1,8 +1,10 @@
 //! Issue "a plain card": what an outsider's tests found once, held from then on.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use anyhow::{Result, ensure};
 use hostnet_lab::checks::Checks;
-use hostnet_lab::frames::{BROADCAST, ICMP, ICMP6, Ip, OSPF, UDP, ethernet, icmp4, icmp6, mac_of, udp};
+use hostnet_lab::frames::{BROADCAST, ICMP, ICMP6, Ip, OSPF, UDP, arp, ethernet, icmp4, icmp6, mac_of, udp};
 use hostnet_lab::programs::Rooms;
 use hostnet_lab::time::{secs, until};
 use hostnet_lab::topology::{Lab, Options, addr};
@@ -19,6 +21,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         scenario("q08_frames_over_several_buffers_come_whole", jumbo, large),
         scenario("q08_frames_in_vlans_of_nobodys_leave", options, vlans),
         scenario("q01_dhcp_is_served_by_the_host", options, serves),
+        scenario("q04_a_neighbours_own_mac_leads_nothing_past_vpp", options, announced),
         scenario("q01_a_link_that_comes_back_has_its_link_local_address", options, flapped),
         clean_scenario("q04_what_is_of_a_pods_link_stays_there", pods_link),
     ]
@@ -35,17 +38,17 @@ fn large(lab: &Lab) -> Result<()> {
     enable_all(lab)?;
     until("the host answers", secs(5), || ping(&lab.peer, addr::HOST4).map(Some))?;
     let way = way_to_host()?;
-    let group = std::net::Ipv4Addr::new(224, 0, 0, 5);
-    let subnet = std::net::Ipv4Addr::new(192, 0, 2, 255);
+    let group = Ipv4Addr::new(224, 0, 0, 5);
+    let subnet = Ipv4Addr::new(192, 0, 2, 255);
     let (wire, host) = (Tap::on(&lab.gw, "vpp0")?, Tap::on(&lab.host, "eth0")?);
     let mut checks = Checks::new();
     for size in [2000, 2100, 4200, 8900] {
         let body = vec![0x5a; size];
-        let ip4 = |dst: std::net::Ipv4Addr, protocol, body: &[u8]| {
+        let ip4 = |dst: Ipv4Addr, protocol, body: &[u8]| {
             let packet = Ip::hops(1).packet4(way.from4, dst, protocol, body);
             ethernet(mac_of(dst.into(), way.to), way.from, 0x0800, &packet)
         };
-        let datagram = |dst: std::net::Ipv4Addr| ip4(dst, UDP, &udp(way.from4.into(), dst.into(), (9, 9), &body));
+        let datagram = |dst: Ipv4Addr| ip4(dst, UDP, &udp(way.from4.into(), dst.into(), (9, 9), &body));
         let ip6 = Ip::default().packet6(way.from6, way.to6, OSPF, &body);
         for (what, frame) in [
             ("OSPF to its group", ip4(group, OSPF, &body)),
@@ -74,7 +77,7 @@ fn vlans(lab: &Lab) -> Result<()> {
     };
     let datagram =
         Ip::default().packet4(way.to4, way.from4, UDP, &udp(way.to4.into(), way.from4.into(), (9, 9), b"in a VLAN"));
-    let question = hostnet_lab::frames::arp(1, (way.to, way.to4), ([0; 6], way.from4));
+    let question = arp(1, (way.to, way.to4), ([0; 6], way.from4));
     let mut checks = Checks::new();
     for (what, tags) in [("one tag", &[0x81, 0, 0, 9][..]), ("two tags", &[0x81, 0, 0, 9, 0x81, 0, 0, 10])] {
         for (which, ethertype, body) in [("a datagram", 0x0800, &datagram[..]), ("a question", 0x0806, &question)] {
@@ -101,6 +104,34 @@ fn serves(lab: &Lab) -> Result<()> {
     server.stop()
 }
 
+/// The gateway says its MAC to all, and the host's kernel believes it: what goes by it
+/// to a pod is VPP's as before.
+fn announced(lab: &Lab) -> Result<()> {
+    enable_all(lab)?;
+    let (gw4, gw6): (Ipv4Addr, Ipv6Addr) = (addr::GW4.parse()?, addr::GW6.parse()?);
+    for pod in [addr::POD4, addr::POD6] {
+        until("the pod answers", secs(5), || ping(&lab.host, pod).map(Some))?;
+    }
+    // As its next hop on the way to the pods, the gateway is in both tables.
+    let wire = Tap::on(&lab.gw, "vpp0")?;
+    let own: hostnet_lab::wire::Mac = [2, 0, 0x5e, 0, 0, 1];
+    let rest = [&[0xa0, 0, 0, 0], &gw6.octets()[..], &[2, 1], &own].concat();
+    let all6: Ipv6Addr = "ff02::1".parse()?;
+    let advertisement = Ip::hops(255).packet6(gw6, all6, ICMP6, &icmp6(gw6, all6, 136, 0, &rest));
+    until("the host believes it", secs(5), || {
+        wire.send(&ethernet(BROADCAST, own, 0x0806, &arp(1, (own, gw4), ([0; 6], gw4))))?;
+        wire.send(&ethernet(mac_of(all6.into(), own), own, 0x86dd, &advertisement))?;
+        ping(&lab.peer, addr::HOST4)?;
+        let has =
+            |gw| Ok::<_, anyhow::Error>(lab.host.output("ip", &["neigh", "show", gw])?.contains("02:00:5e:00:00:01"));
+        Ok((has(addr::GW4)? && has(addr::GW6)?).then_some(()))
+    })?;
+    for pod in [addr::POD4, addr::POD6] {
+        ping(&lab.host, pod)?;
+    }
+    Ok(())
+}
+
 fn flapped(lab: &Lab) -> Result<()> {
     enable_all(lab)?;
     let link_local = || lab.host.output("ip", &["-6", "-o", "addr", "show", "dev", "eth0", "scope", "link"]);
@@ -118,14 +149,14 @@ fn pods_link(lab: &Lab) -> Result<()> {
     enable_all(lab)?;
     let (pod, host) = (Tap::on(&lab.pod, "eth0")?, Tap::on(&lab.host, "eth0")?);
     let (from, to) = (mac(addr::POD_MAC)?, mac(addr::POD_GW_MAC)?);
-    let (pod4, pod6, gw6): (std::net::Ipv4Addr, std::net::Ipv6Addr, std::net::Ipv6Addr) =
+    let (pod4, pod6, gw6): (Ipv4Addr, Ipv6Addr, Ipv6Addr) =
         (addr::POD4.parse()?, addr::POD6.parse()?, addr::GW6.parse()?);
-    let (host4, host6): (std::net::Ipv4Addr, std::net::Ipv6Addr) = (addr::HOST4.parse()?, addr::HOST6.parse()?);
+    let (host4, host6): (Ipv4Addr, Ipv6Addr) = (addr::HOST4.parse()?, addr::HOST6.parse()?);
     until("the host answers", secs(5), || ping(&lab.pod, addr::HOST6).map(Some))?;
-    let v4 = |dst: std::net::Ipv4Addr, protocol, body: &[u8]| {
+    let v4 = |dst: Ipv4Addr, protocol, body: &[u8]| {
         ethernet(mac_of(dst.into(), to), from, 0x0800, &Ip::hops(255).packet4(pod4, dst, protocol, body))
     };
-    let v6 = |dst: std::net::Ipv6Addr, kind, rest: &[u8]| {
+    let v6 = |dst: Ipv6Addr, kind, rest: &[u8]| {
         let packet = Ip::hops(255).packet6(pod6, dst, ICMP6, &icmp6(pod6, dst, kind, 0, rest));
         ethernet(mac_of(dst.into(), to), from, 0x86dd, &packet)
     };
